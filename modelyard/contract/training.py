@@ -1,0 +1,284 @@
+"""`ModelTraining`: what to train and what counts as good."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from modelyard.contract.meta import (
+    Condition,
+    Digest,
+    DnsLabel,
+    DnsSubdomain,
+    MetricName,
+    Resource,
+    Schema,
+    Uri,
+)
+from modelyard.contract.pods import Resources, Scheduling, Storage
+
+__all__ = [
+    "Checkpointing",
+    "DataSource",
+    "FinishedRun",
+    "Gate",
+    "MetricThreshold",
+    "ModelTraining",
+    "OutputTarget",
+    "PublishedCheckpoint",
+    "RunPhase",
+    "RunStatus",
+    "Script",
+    "TrainingPhase",
+    "TrainingReason",
+    "TrainingSpec",
+    "TrainingStatus",
+]
+
+ImageName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class Script(Schema):
+    """A Python script in a ConfigMap of the same namespace."""
+
+    config_map: DnsSubdomain
+    """Name of the ConfigMap. A change of the script starts a new run, as a change of this manifest does."""
+    file: Annotated[
+        str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.py$")
+    ] = "train.py"
+    """The key in the ConfigMap."""
+
+
+class DataSource(Schema):
+    """Data that the script reads by name."""
+
+    name: DnsLabel
+    """What the script calls it: `run.data("NAME")`."""
+    uri: Uri
+    """Where it lies: `pvc://CLAIM/PATH`, `s3://`, `hdfs://`, `gs://`, `https://`."""
+
+
+class OutputTarget(Schema):
+    """Where a training keeps what it makes."""
+
+    uri: Uri
+    """Saved states and published packages go below this address: `pvc://CLAIM/PATH` or `s3://BUCKET/PATH`."""
+
+
+class Checkpointing(Schema):
+    """How often the state of a run is saved, so that a replaced pod goes on where the last one was."""
+
+    every_steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Save after so many steps; absent: only by time."""
+    every_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Save when so many seconds have passed since the last save."""
+    keep: Annotated[int, Field(ge=1, le=100)] = 2
+    """How many complete states of a run are kept."""
+
+
+class MetricThreshold(Schema):
+    """What one metric must reach."""
+
+    name: MetricName
+    """A metric that the script passes to `publish(metrics=...)`."""
+    floor: float | None = None
+    """The smallest value that passes."""
+    ceiling: float | None = None
+    """The largest value that passes."""
+
+
+class Gate(Schema):
+    """What counts as good. Every threshold must hold; a metric that is absent or not a number fails."""
+
+    metrics: Annotated[list[MetricThreshold], Field(max_length=32)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Thresholds on the metrics that the run published. None: every finished checkpoint passes."""
+
+
+class TrainingSpec(Scheduling):
+    """What to train, with what, and what counts as good."""
+
+    image: ImageName | None = None
+    """Container image; absent: the training image that the operator was installed with."""
+    script: Script | None = None
+    """Train with a script from a ConfigMap. Exactly one of `script`, `module` and `command`."""
+    module: (
+        Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] | None
+    ) = None
+    """Train with a Python module that the image can import."""
+    command: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field(min_length=1, max_length=64)] | None
+    ) = None
+    """Train with any program that keeps the training contract (docs/training.md)."""
+    hyperparameters: Annotated[dict[str, Any], Field(max_length=256)] = Field(default_factory=dict)
+    """Free JSON that the script reads as `run.hyperparameters`."""
+    data: Annotated[list[DataSource], Field(max_length=32)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Data that the script reads by name."""
+    output: OutputTarget
+    """Where states and packages go."""
+    storage: Storage = Field(default_factory=Storage)
+    """How the pods get at the store."""
+    resources: Resources = Field(default_factory=Resources)
+    """Compute resources of the training container; GPUs too."""
+    checkpointing: Checkpointing = Field(default_factory=Checkpointing)
+    """How often state is saved."""
+    gate: Gate = Field(default_factory=Gate)
+    """What a checkpoint must reach to be served."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
+    """Seed of every random number generator of a run."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many failed attempts a run may have; an eviction or a node's loss is not counted."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """How long a run may take altogether, in seconds."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
+    """How long the Job and the pods of a finished run are kept for their logs; the record stays in the status."""
+    history_limit: Annotated[int, Field(ge=1, le=50)] = 10
+    """How many finished runs the status remembers."""
+    suspend: bool = False
+    """Stops the current run after saving its state, and starts none; set it back and the run goes on."""
+
+
+class TrainingPhase(StrEnum):
+    """One word for the PHASE column."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    INVALID = "Invalid"
+
+
+class RunPhase(StrEnum):
+    """Where one run stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class TrainingReason(StrEnum):
+    """Reasons of a training's conditions and events."""
+
+    RUN_CREATED = "RunCreated"
+    RUN_PENDING = "RunPending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    SUCCEEDED = "Succeeded"
+    RUN_FAILED = "RunFailed"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    INVALID_CONFIGURATION = "InvalidConfiguration"
+    NO_CHECKPOINT = "NoCheckpoint"
+    SCRIPT_NOT_FOUND = "ScriptNotFound"
+    CHECKPOINT_PUBLISHED = "CheckpointPublished"
+    NOTHING_PUBLISHED = "NothingPublished"
+    GATE_PASSED = "GatePassed"
+    GATE_FAILED = "GateFailed"
+    INVALID = "Invalid"
+
+
+class PublishedCheckpoint(Schema):
+    """A checkpoint that a run published."""
+
+    name: DnsSubdomain
+    """The ModelCheckpoint's name."""
+    step: int
+    """Training step."""
+    digest: Digest
+    """SHA-256 of the package's manifest."""
+
+
+class RunStatus(Schema):
+    """The current run, as its pod tells it."""
+
+    name: DnsSubdomain
+    """The run's name; its Job has the same."""
+    trigger: Annotated[str, StringConstraints(max_length=253)]
+    """Why it was started: `Spec` (what is trained changed) or `Token` (the annotation modelyard.dev/retrain)."""
+    phase: RunPhase
+    """Where the run stands."""
+    activity: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """What the training process is doing: `Starting`, `Training`, `Saving`, `Publishing`."""
+    progress_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """How much of the training is done."""
+    eta_seconds: int | None = None
+    """Estimated seconds until training ends."""
+    step: int | None = None
+    """Steps done."""
+    epoch: int | None = None
+    """Epochs done."""
+    attempts: int = 0
+    """Pods started for this run so far."""
+    resumed_step: int | None = None
+    """The saved state that the current attempt went on from."""
+    saved_step: int | None = None
+    """The newest complete saved state."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Latest metrics."""
+    checkpoints: list[PublishedCheckpoint] = Field(default_factory=list)
+    """What the run has published."""
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """A sentence on what happens, or why it failed."""
+    start_time: datetime | None = None
+    """When the run was created."""
+
+
+class FinishedRun(Schema):
+    """The record of a run that ended."""
+
+    name: DnsSubdomain
+    """The run's name."""
+    phase: RunPhase
+    """`Succeeded` or `Failed`."""
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """Why it failed."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Final metrics."""
+    checkpoint: DnsSubdomain | None = None
+    """The last checkpoint it published."""
+    completion_time: datetime | None = None
+    """When it ended."""
+
+
+class TrainingStatus(Schema):
+    """What the operator has seen."""
+
+    observed_generation: int = 0
+    """The generation this status was concluded from."""
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    """`Ready`, `Reconciling`, `Stalled`, `Trained`, `Published`, `Passed`."""
+    phase: TrainingPhase | None = None
+    """One word for people."""
+    progress: Annotated[str, StringConstraints(max_length=16)] | None = None
+    """Progress of the current run, for people: `37%`."""
+    eta: Annotated[str, StringConstraints(max_length=16)] | None = None
+    """Remaining time of the current run, for people: `4m10s`."""
+    run: RunStatus | None = None
+    """The current or the last run."""
+    runs: list[FinishedRun] = Field(default_factory=list)
+    """Runs that ended, newest first."""
+    last_published: PublishedCheckpoint | None = None
+    """The newest checkpoint."""
+    champion: PublishedCheckpoint | None = None
+    """The newest checkpoint that passed the gate."""
+    gate: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """The gate's verdict on the newest checkpoint, for people: `Passed`, or the first threshold missed."""
+
+
+class ModelTraining(Resource):
+    """What to train and what counts as good; the operator runs it in containers and publishes what it makes."""
+
+    spec: TrainingSpec
+    status: TrainingStatus = Field(default_factory=TrainingStatus)

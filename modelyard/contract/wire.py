@@ -1,0 +1,202 @@
+"""What crosses from one process to another: ports, routes, environment, labels, metric names, documents."""
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from modelyard.contract.meta import GROUP, Digest, MetricName, Schema
+from modelyard.contract.training import Checkpointing, DataSource
+
+__all__ = [
+    "HTTP_PORT",
+    "MANAGED_BY",
+    "PVC_ROOT",
+    "RUN_FOLDER",
+    "STATUS_PORT",
+    "Annotation",
+    "Environment",
+    "ExitCode",
+    "Label",
+    "Phase",
+    "Progress",
+    "Published",
+    "Route",
+    "RunDocument",
+    "ServingSummary",
+    "Termination",
+]
+
+HTTP_PORT = 8080
+STATUS_PORT = 8081
+MANAGED_BY = "modelyard"
+#: Where pods find `pvc://CLAIM/PATH`: below this folder, as CLAIM/PATH.
+PVC_ROOT = "/mnt/pvc"
+#: Where a training pod finds its run document (`run.json`) and, if any, the script.
+RUN_FOLDER = "/etc/modelyard/run"
+RUN_DOCUMENT = "run.json"
+
+
+class Label:
+    """Label keys on everything that the operator makes."""
+
+    MANAGED_BY = "app.kubernetes.io/managed-by"
+    NAME = "app.kubernetes.io/name"
+    COMPONENT = f"{GROUP}/component"
+    TRAINING = f"{GROUP}/training"
+    RUN = f"{GROUP}/run"
+    SERVING = f"{GROUP}/serving"
+    REVISION = f"{GROUP}/revision"
+
+
+class Annotation:
+    """Annotation keys."""
+
+    RETRAIN = f"{GROUP}/retrain"
+    APPLIED = f"{GROUP}/applied"
+    CHECKPOINT = f"{GROUP}/checkpoint"
+    DIGEST = f"{GROUP}/digest"
+
+
+class Environment:
+    """Environment variables of the pods."""
+
+    RUN = "MODELYARD_RUN"
+    """Path of the run document; absent on a laptop."""
+    ATTEMPT = "MODELYARD_ATTEMPT"
+    """Name of the pod: unique to each attempt of a run."""
+    MODEL_NAME = "MODELYARD_MODEL_NAME"
+    MODEL_VERSION = "MODELYARD_MODEL_VERSION"
+    PACKAGE_URI = "MODELYARD_PACKAGE_URI"
+    PACKAGE_DIGEST = "MODELYARD_PACKAGE_DIGEST"
+    PVC_ROOT = "MODELYARD_PVC_ROOT"
+    DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
+    TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
+
+
+class Route(StrEnum):
+    """Routes on the status port."""
+
+    PROGRESS = "/progress"
+    SUMMARY = "/summary"
+    METRICS = "/metrics"
+    HEALTHZ = "/healthz"
+    READYZ = "/readyz"
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a training container says to the Job's pod failure policy."""
+
+    DONE = 0
+    FAILED = 1
+    """The script raised: counted against `backoffLimit`."""
+    CONFIGURATION = 64
+    """A mistake in the manifest or script that no retry mends: the run fails at once."""
+    INTERRUPTED = 75
+    """SIGTERM: state was saved, the next attempt resumes; not counted as a failure."""
+
+
+class Phase(StrEnum):
+    """What a training process is doing."""
+
+    STARTING = "Starting"
+    TRAINING = "Training"
+    SAVING = "Saving"
+    PUBLISHING = "Publishing"
+    DONE = "Done"
+    FAILED = "Failed"
+
+
+class Published(Schema):
+    """The content of a publication marker, and what a run tells of each of its packages."""
+
+    step: Annotated[int, Field(ge=0)]
+    uri: str
+    """The package's own prefix."""
+    digest: Digest
+    metrics: dict[MetricName, float]
+    token: str = ""
+    """Unique to the attempt that published."""
+    created: str = ""
+    """RFC 3339 time at which the marker was written, by the publisher's clock."""
+
+
+class Progress(Schema):
+    """The `/progress` document of a training pod. Unknown fields are ignored so that versions can differ."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run: str
+    attempt: str
+    phase: Phase
+    step: Annotated[int, Field(ge=0)] = 0
+    total_steps: int | None = None
+    epoch: int | None = None
+    """Epochs finished."""
+    epochs: int | None = None
+    percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    eta_seconds: Annotated[float, Field(ge=0)] | None = None
+    steps_per_second: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    saved_step: int | None = None
+    """The newest complete state."""
+    resumed_step: int | None = None
+    """The state this attempt started from."""
+    published: list[Published] = Field(default_factory=list)
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+
+
+class Termination(Schema):
+    """The termination message of a training pod: its final record, at most 4,096 bytes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    phase: Phase
+    step: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)
+    published: list[Published] = Field(default_factory=list)
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """For a failure: the exception's last line with its file and line."""
+
+
+class RunDocument(Schema):
+    """What a run is told: written once into an immutable ConfigMap, so that every attempt trains the same."""
+
+    training: str
+    namespace: str
+    run: str
+    output: str
+    """The output URI."""
+    script: str | None = None
+    """File name of the script in the run folder."""
+    module: str | None = None
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    data: list[DataSource] = Field(default_factory=list)
+    checkpointing: Checkpointing = Checkpointing()
+    seed: Annotated[int, Field(ge=0)] = 0
+    required_metrics: list[str] = Field(default_factory=list)
+    """Metrics that the gate will ask for: publishing without one of them is refused early."""
+
+
+class ServingSummary(Schema):
+    """The `/summary` document of a serving pod."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    version: str
+    digest: str
+    state: Annotated[str, StringConstraints(pattern="^(Loading|Ready|Draining|Failed)$")]
+    message: str = ""
+    """Why the model is not ready."""
+    uptime_seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    """Answers with status 5xx."""
+    refused: int = 0
+    """Answers with status 4xx."""
+    latency: dict[str, int] = Field(default_factory=dict)
+    """Cumulative request-time histogram: upper bound in seconds (as a decimal string, `+Inf` last) to count."""
+    features: dict[str, Any] = Field(default_factory=dict)
+    """Feature name to its observed distribution and its shift against the baseline."""
+    predictions: dict[str, Any] = Field(default_factory=dict)

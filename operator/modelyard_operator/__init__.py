@@ -1,0 +1,1 @@
+"""The Modelyard operator: watches the custom resources and makes the cluster match them."""
