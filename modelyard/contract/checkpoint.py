@@ -5,16 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelyard.contract.meta import (
-    Condition,
-    Digest,
-    DnsLabel,
-    DnsSubdomain,
-    MetricName,
-    Resource,
-    Schema,
-    Uri,
-)
+from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
 
 __all__ = [
     "CheckResult",
@@ -39,7 +30,7 @@ class CheckpointSpec(Schema):
     """The run that published it."""
     step: Annotated[int, Field(ge=0)] = 0
     """Training step."""
-    metrics: Annotated[dict[MetricName, float], Field(max_length=128)] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     """What was measured on held-out data."""
 
 
@@ -61,7 +52,7 @@ class Verdict(Schema):
     """Whether every check passed."""
     gate: Annotated[str, StringConstraints(max_length=63)]
     """Hash of the gate that was applied; another gate is applied anew."""
-    checks: list[CheckResult] = Field(default_factory=list)
+    checks: Annotated[list[CheckResult], Field(max_length=64)] = Field(default_factory=list)
     """Check by check."""
 
 
@@ -80,10 +71,7 @@ class CheckpointStatus(Schema):
 
     observed_generation: int = 0
     """The generation this status was concluded from."""
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
+    conditions: Conditions = Field(default_factory=list)
     """`Ready` (the verdict is known) and `Passed`."""
     verdict: Verdict | None = None
     """What the gate said."""
@@ -91,7 +79,7 @@ class CheckpointStatus(Schema):
     """For people: `Passed`, `Failed: accuracy 0.91 is below the floor 0.95`, `NotGated`."""
     headline: Annotated[str, StringConstraints(max_length=128)] | None = None
     """The first gated metric, for people: `accuracy=0.97`."""
-    serving: list[DnsLabel] = Field(default_factory=list)
+    serving: Annotated[list[DnsLabel], Field(max_length=1000)] = Field(default_factory=list)
     """ModelServings whose stable or candidate revision serves it."""
 
 

@@ -14,11 +14,13 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "ConditionType",
+    "Conditions",
     "Digest",
     "DnsLabel",
     "DnsSubdomain",
     "Metadata",
     "MetricName",
+    "Metrics",
     "Resource",
     "Schema",
     "Uri",
@@ -116,6 +118,17 @@ class Condition(Schema):
     """When `status` last changed."""
     observed_generation: int = 0
     """The generation of the resource this was concluded from."""
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
+#: What was measured, by metric name.
+Metrics = Annotated[dict[MetricName, float], Field(max_length=128)]
 
 
 class Resource(Schema):

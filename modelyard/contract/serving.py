@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelyard.contract.meta import Condition, Digest, DnsLabel, DnsSubdomain, Resource, Schema, Uri
+from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
 from modelyard.contract.pods import Resources, Scheduling, Storage
 
 __all__ = [
@@ -111,7 +111,7 @@ class Revision(Schema):
     """Where the package lies."""
     run: DnsSubdomain | None = None
     """The training run that made the model."""
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     """What training measured."""
     replicas: int = 0
     """Pods wanted."""
@@ -150,10 +150,7 @@ class ServingStatus(Schema):
 
     observed_generation: int = 0
     """The generation this status was concluded from."""
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
+    conditions: Conditions = Field(default_factory=list)
     """`Ready`, `Reconciling`, `Stalled`, `Available`, `Progressing`."""
     phase: ServingPhase | None = None
     """One word for people."""
@@ -175,7 +172,7 @@ class ServingStatus(Schema):
     """Share of the candidate in the ready pods, for people: `40%`."""
     rollout: RolloutStatus | None = None
     """The change under way."""
-    rejected: list[RejectedRevision] = Field(default_factory=list)
+    rejected: Annotated[list[RejectedRevision], Field(max_length=10)] = Field(default_factory=list)
     """Revisions that were tried and refused, newest first, at most 10."""
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from modelyard.contract.meta import (
-    Condition,
+    Conditions,
     Digest,
     DnsLabel,
     DnsSubdomain,
     MetricName,
+    Metrics,
     Resource,
     Schema,
     Uri,
@@ -222,9 +223,9 @@ class RunStatus(Schema):
     """The saved state that the current attempt went on from."""
     saved_step: int | None = None
     """The newest complete saved state."""
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     """Latest metrics."""
-    checkpoints: list[PublishedCheckpoint] = Field(default_factory=list)
+    checkpoints: Annotated[list[PublishedCheckpoint], Field(max_length=100)] = Field(default_factory=list)
     """What the run has published."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     """A sentence on what happens, or why it failed."""
@@ -241,7 +242,7 @@ class FinishedRun(Schema):
     """`Succeeded` or `Failed`."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     """Why it failed."""
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     """Final metrics."""
     checkpoint: DnsSubdomain | None = None
     """The last checkpoint it published."""
@@ -254,10 +255,7 @@ class TrainingStatus(Schema):
 
     observed_generation: int = 0
     """The generation this status was concluded from."""
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
+    conditions: Conditions = Field(default_factory=list)
     """`Ready`, `Reconciling`, `Stalled`, `Trained`, `Published`, `Passed`."""
     phase: TrainingPhase | None = None
     """One word for people."""
@@ -267,7 +265,7 @@ class TrainingStatus(Schema):
     """Remaining time of the current run, for people: `4m10s`."""
     run: RunStatus | None = None
     """The current or the last run."""
-    runs: list[FinishedRun] = Field(default_factory=list)
+    runs: Annotated[list[FinishedRun], Field(max_length=50)] = Field(default_factory=list)
     """Runs that ended, newest first."""
     last_published: PublishedCheckpoint | None = None
     """The newest checkpoint."""

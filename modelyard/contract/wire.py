@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from modelyard.contract.meta import GROUP, Digest, MetricName, Schema
+from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
 from modelyard.contract.training import Checkpointing, DataSource
 
 __all__ = [
@@ -114,7 +114,7 @@ class Published(Schema):
     uri: str
     """The package's own prefix."""
     digest: Digest
-    metrics: dict[MetricName, float]
+    metrics: Metrics
     token: str = ""
     """Unique to the attempt that published."""
     created: str = ""
@@ -137,7 +137,7 @@ class Progress(Schema):
     percent: Annotated[float, Field(ge=0, le=100)] | None = None
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     steps_per_second: float | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     saved_step: int | None = None
     """The newest complete state."""
     resumed_step: int | None = None
@@ -153,7 +153,7 @@ class Termination(Schema):
 
     phase: Phase
     step: int = 0
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Metrics = Field(default_factory=dict)
     published: list[Published] = Field(default_factory=list)
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     """For a failure: the exception's last line with its file and line."""
