@@ -140,7 +140,9 @@ class RolloutStatus(Schema):
     started: datetime
     """When the candidate was chosen."""
     progressed: datetime
-    """When a candidate pod last became ready, or the start."""
+    """When more candidate pods were ready than ever before, or the start."""
+    peak_ready: int = 0
+    """The most candidate pods that were ready at once."""
     note: Annotated[str, StringConstraints(max_length=512)] = ""
     """What the planner does next, in words."""
 

@@ -176,6 +176,7 @@ class TrainingReason(StrEnum):
     RESUMED = "Resumed"
     SUCCEEDED = "Succeeded"
     RUN_FAILED = "RunFailed"
+    SUPERSEDED = "Superseded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     INVALID_CONFIGURATION = "InvalidConfiguration"
     NO_CHECKPOINT = "NoCheckpoint"
@@ -207,6 +208,10 @@ class RunStatus(Schema):
     """Why it was started: `Spec` (what is trained changed) or `Token` (the annotation modelyard.dev/retrain)."""
     phase: RunPhase
     """Where the run stands."""
+    reason: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """One word on why it waits or failed."""
+    pod: DnsSubdomain | None = None
+    """The newest attempt's pod, for `kubectl logs`."""
     activity: Annotated[str, StringConstraints(max_length=63)] | None = None
     """What the training process is doing: `Starting`, `Training`, `Saving`, `Publishing`."""
     progress_percent: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -240,6 +245,8 @@ class FinishedRun(Schema):
     """The run's name."""
     phase: RunPhase
     """`Succeeded` or `Failed`."""
+    reason: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """One word; a `Superseded` run goes on from its saved state when its spec is applied again."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     """Why it failed."""
     metrics: Metrics = Field(default_factory=dict)

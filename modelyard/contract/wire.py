@@ -53,9 +53,18 @@ class Annotation:
     """Annotation keys."""
 
     RETRAIN = f"{GROUP}/retrain"
+    """On a ModelTraining: a new value starts a new run of the same spec."""
+    RESTART = f"{GROUP}/restart"
+    """On a ModelServing: a new value makes a new revision, also of a model that was rejected."""
     APPLIED = f"{GROUP}/applied"
     CHECKPOINT = f"{GROUP}/checkpoint"
     DIGEST = f"{GROUP}/digest"
+    TRIGGER = f"{GROUP}/trigger"
+    """On a run's Job: why the run was started."""
+    TRAINED = f"{GROUP}/trained"
+    """On a run's ConfigMap: hash of what is trained, without the retrain token."""
+    TEMPLATE = f"{GROUP}/template"
+    """On a run's Job: hash of its pod template as it was rendered."""
 
 
 class Environment:
