@@ -1,4 +1,7 @@
-"""`python -m tools.hygiene`: what no linter checks. Prints each finding as `file:line: what`, exits 1 if there is one."""
+"""`python -m tools.hygiene`: what no linter checks.
+
+Prints each finding as `file:line: what` and exits 1 if there is one.
+"""
 
 import ast
 import re
@@ -14,7 +17,9 @@ MOST_POSITIONAL = 5
 
 SKIPPED_TEST = re.compile(r"mark\.(skip|xfail)|pytest\.(skip|xfail|importorskip)\(")
 #: Addresses of package archives and registry settings must not get into the repository.
-DOWNLOAD_ADDRESS = re.compile(r"https?://\S+\.(whl|tar\.gz|tgz|jar|deb|crate)\b|(index-url|GOPROXY|registry) *[=:] *http")
+DOWNLOAD_ADDRESS = re.compile(
+    r"https?://\S+\.(whl|tar\.gz|tgz|jar|deb|crate)\b|(index-url|GOPROXY|registry) *[=:] *http"
+)
 
 
 def tracked_files() -> list[Path]:
@@ -33,7 +38,10 @@ def findings_in_python(tree: ast.AST) -> Iterator[tuple[int, str]]:
             if length > LONGEST_FUNCTION:
                 yield node.lineno, f"{node.name} has {length} lines (at most {LONGEST_FUNCTION})"
             if len(positional) > MOST_POSITIONAL:
-                yield node.lineno, f"{node.name} takes {len(positional)} positional parameters (at most {MOST_POSITIONAL})"
+                yield (
+                    node.lineno,
+                    f"{node.name} takes {len(positional)} positional parameters (at most {MOST_POSITIONAL})",
+                )
 
 
 def findings_in_lines(path: Path, lines: list[str]) -> Iterator[tuple[int, str]]:
