@@ -44,12 +44,21 @@ def _resolve(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[1]]
         beside = {key: value for key, value in node.items() if key != "$ref"}
-        return {**target, **beside}
+        return {**target, **beside, **_joined_description(target, beside)}
     return node
+
+
+def _joined_description(target: Schema, beside: Schema) -> Schema:
+    """Let a group of fields say what the field is and what the type says of itself."""
+    words = [node["description"] for node in (beside, target) if "description" in node]
+    return {"description": " ".join(words)} if words else {}
 
 
 def _convert_object(node: Schema, definitions: dict[str, Schema], path: str) -> Schema:
     additional = node.pop("additionalProperties", None)
+    # a map whose keys have a pattern: CRDs bound the values only
+    for values in node.pop("patternProperties", {}).values():
+        additional = values
     if additional is True:
         node["x-kubernetes-preserve-unknown-fields"] = True
     elif isinstance(additional, dict):
