@@ -29,7 +29,7 @@ def _install(plane: ControlPlane, crd: dict) -> None:
     deadline = time.monotonic() + 20
     while True:
         status = plane.request("GET", f"{path}/{crd['metadata']['name']}").body.get("status", {})
-        conditions = {c["type"]: (c["status"], c.get("message", "")) for c in status.get("conditions", [])}
+        conditions = {c["type"]: (c["status"], c.get("message", "")) for c in status.get("conditions") or []}
         assert "NonStructuralSchema" not in conditions, conditions
         if conditions.get("Established", ("", ""))[0] == "True":
             break
