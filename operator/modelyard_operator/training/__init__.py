@@ -1,0 +1,37 @@
+"""The stages of a ModelTraining, in order: trigger, run, record, children, gate, status.
+
+A training has one current run, named by its trigger. The run's Job does the work; what its pods tell is recorded in
+the status and in ModelCheckpoints; what has been recorded is never run again.
+"""
+
+from datetime import datetime
+
+from modelyard_operator.outcome import Outcome, TrainingView
+from modelyard_operator.training.children import plan_children
+from modelyard_operator.training.history import remember
+from modelyard_operator.training.record import record_checkpoints
+from modelyard_operator.training.run import observe_current
+from modelyard_operator.training.status import report
+from modelyard_operator.training.trigger import pull_trigger
+
+__all__ = ["conclude"]
+
+
+def conclude(view: TrainingView, now: datetime) -> Outcome:
+    """Decide what a training needs now."""
+    if view.training.metadata.deletion_timestamp is not None:
+        return Outcome(view.training.status)
+    trigger = pull_trigger(view)
+    current = observe_current(view, trigger, now)
+    checkpoints = record_checkpoints(view)
+    plan = plan_children(view, trigger, current)
+    history = remember(view, trigger, current, now)
+    conclusion = report(view, trigger, current, history, now)
+    events = (*plan.events, *checkpoints.events, *conclusion.events)
+    return Outcome(
+        conclusion.status,
+        apply=(*plan.apply, *checkpoints.apply),
+        delete=plan.delete,
+        events=events,
+        requeue_after=current.look_again if current else None,
+    )

@@ -1,0 +1,100 @@
+"""Children: what is made, changed and deleted so that exactly the run that is called for runs.
+
+A run's ConfigMap and Job are rendered once, when the run begins: changed limits and resources are for the next run.
+A run whose pods do not run (they wait for a Secret, a node, a repeat, or are suspended) is given a new Job when its
+pod template has changed, so that correcting the manifest mends it. Never two Jobs at work: another run's Job is
+deleted first, and the new one waits until it is gone.
+"""
+
+from dataclasses import dataclass
+
+from modelyard.contract.training import RunPhase, TrainingReason
+from modelyard.contract.wire import Annotation
+from modelyard_operator.outcome import Deletion, Event, Manifest, TrainingView
+from modelyard_operator.training.jobs import find_job, has_ended, is_going
+from modelyard_operator.training.manifests import change_job, render_config, render_job
+from modelyard_operator.training.run import CurrentRun
+from modelyard_operator.training.trigger import Trigger
+
+__all__ = ["Plan", "plan_children"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens to the children."""
+
+    apply: tuple[Manifest, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def plan_children(view: TrainingView, trigger: Trigger, current: CurrentRun | None) -> Plan:
+    """Return what happens to ConfigMaps and Jobs in this pass."""
+    expiring = _expire(view)
+    if not trigger.run or current is None:
+        # What is to be trained is not known: nothing is started, and nothing that runs is stopped.
+        suspending = [change for job in view.jobs if is_going(job) for change in _suspend(view, job)]
+        return Plan(apply=(*expiring, *suspending))
+    others = [job for job in view.jobs if is_going(job) and job["metadata"]["name"] != trigger.run]
+    stopping = [job for job in others if not job["metadata"].get("deletionTimestamp")]
+    own = _plan_own(view, trigger, current, blocked=bool(others))
+    delete = (*map(_deletion, stopping), *own.delete, *_outdated_configs(view, trigger))
+    return Plan((*own.apply, *expiring), delete, own.events)
+
+
+def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, blocked: bool) -> Plan:
+    job = find_job(view, trigger.run)
+    if job is None:
+        if current.ended or blocked or view.training.spec.suspend:
+            return Plan()
+        event = Event("Normal", TrainingReason.RUN_CREATED, f"run {trigger.run} begins ({trigger.cause})")
+        return Plan((render_config(view, trigger), render_job(view, trigger)), events=(event,))
+    if has_ended(job) or job["metadata"].get("deletionTimestamp"):
+        return Plan()
+    if _is_outdated(view, trigger, job, current):
+        return Plan(delete=(_deletion(job),))
+    known = any(config["metadata"]["name"] == trigger.run for config in view.configs)
+    config = () if known else (render_config(view, trigger),)
+    return Plan((*config, *_suspend(view, job)))
+
+
+def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: CurrentRun) -> bool:
+    rendered = render_job(view, trigger)["metadata"]["annotations"][Annotation.TEMPLATE]
+    applied = job["metadata"].get("annotations", {}).get(Annotation.TEMPLATE)
+    return current.status.phase != RunPhase.RUNNING and current.status.reason is not None and rendered != applied
+
+
+def _suspend(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
+    wanted = view.training.spec.suspend
+    return (change_job(job, suspend=wanted),) if bool(job["spec"].get("suspend")) != wanted else ()
+
+
+def _expire(view: TrainingView) -> list[Manifest]:
+    """Start the time to live of ended Jobs whose result is recorded, so that none is lost and run again."""
+    wanted = view.training.spec.ttl_seconds_after_finished
+    recorded = {run.name for run in view.training.status.runs}
+    return [
+        change_job(job, ttlSecondsAfterFinished=wanted)
+        for job in view.jobs
+        if has_ended(job)
+        and job["metadata"]["name"] in recorded
+        and job["spec"].get("ttlSecondsAfterFinished") != wanted
+        and not job["metadata"].get("deletionTimestamp")
+    ]
+
+
+def _outdated_configs(view: TrainingView, trigger: Trigger) -> tuple[Deletion, ...]:
+    """Delete the ConfigMaps of earlier runs once the current run's own is there: its cause was read from them."""
+    names = {config["metadata"]["name"] for config in view.configs}
+    jobs = {job["metadata"]["name"] for job in view.jobs if is_going(job)}
+    if trigger.run not in names:
+        return ()
+    kept = jobs | {trigger.run}
+    return tuple(_deletion(config) for config in view.configs if config["metadata"]["name"] not in kept)
+
+
+def _deletion(manifest: Manifest) -> Deletion:
+    metadata = manifest["metadata"]
+    return Deletion(
+        manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"], metadata.get("uid", "")
+    )

@@ -1,0 +1,74 @@
+"""The pod template of a run."""
+
+from typing import Any
+
+from modelyard.contract.training import TrainingSpec
+from modelyard.contract.wire import PVC_ROOT, RUN_DOCUMENT, RUN_FOLDER, Environment
+from modelyard_operator.outcome import TrainingView
+from modelyard_operator.pods import (
+    claims_of,
+    compute,
+    container_security,
+    env_from,
+    environment,
+    pod_security,
+    scheduling,
+    status_port,
+    volumes_of,
+)
+from modelyard_operator.training.telling import CONTAINER
+
+__all__ = ["TRAINER", "pod_template"]
+
+Json = dict[str, Any]
+
+#: What the training images run for scripts and modules.
+TRAINER = ("python", "-m", "modelyard_trainer")
+#: Seconds between SIGTERM and SIGKILL: time to save the state of a large model.
+_GRACE_SECONDS = 60
+
+
+def pod_template(view: TrainingView, run: str, labels: dict[str, str]) -> Json:
+    """Return the template of the run's pods: no API token, nothing writable but the claims of the output and /tmp."""
+    spec = view.training.spec
+    volumes, mounts = _volumes(spec, run)
+    return {
+        "metadata": {"labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": _GRACE_SECONDS,
+            "enableServiceLinks": False,
+            "securityContext": pod_security(),
+            **scheduling(spec, spec.storage),
+            "containers": [_container(view, mounts)],
+            "volumes": volumes,
+        },
+    }
+
+
+def _container(view: TrainingView, mounts: list[Json]) -> Json:
+    spec = view.training.spec
+    variables = {Environment.RUN: f"{RUN_FOLDER}/{RUN_DOCUMENT}", Environment.PVC_ROOT: PVC_ROOT}
+    attempt = {"name": Environment.ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    return {
+        "name": CONTAINER,
+        "image": spec.image or view.defaults.training_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(spec.command or TRAINER),
+        "env": [*environment(variables), attempt],
+        **env_from(spec.storage),
+        **compute(spec.resources),
+        "ports": [status_port()],
+        "securityContext": container_security(),
+        # A program of the user's own may leave no final record; its last words are better than none.
+        "terminationMessagePolicy": "FallbackToLogsOnError" if spec.command else "File",
+        "volumeMounts": mounts,
+    }
+
+
+def _volumes(spec: TrainingSpec, run: str) -> tuple[list[Json], list[Json]]:
+    outputs = claims_of([spec.output.uri])
+    volumes, mounts = volumes_of(claims_of([spec.output.uri, *(item.uri for item in spec.data)]), writable=outputs)
+    volumes.append({"name": "run", "configMap": {"name": run}})
+    mounts.append({"name": "run", "mountPath": RUN_FOLDER, "readOnly": True})
+    return volumes, mounts

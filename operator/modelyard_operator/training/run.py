@@ -1,0 +1,221 @@
+"""Run: where the current run stands, from its Job, its pods and what they tell."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from modelyard.contract.training import FinishedRun, RunPhase, RunStatus, TrainingReason
+from modelyard.contract.wire import Annotation
+from modelyard_operator.conditions import clip
+from modelyard_operator.outcome import Manifest, TrainingView
+from modelyard_operator.training.jobs import ended_at, failure, find_job, has_ended, has_succeeded, pods_of, reason_of
+from modelyard_operator.training.progress import tell_progress
+from modelyard_operator.training.record import list_checkpoints
+from modelyard_operator.training.telling import CONTAINER, failure_text, published_by
+from modelyard_operator.training.trigger import Cause, Trigger
+from modelyard_operator.troubles import Fields, Trouble, container_status, created_at, find_trouble, is_leaving
+
+__all__ = ["CurrentRun", "finished_record", "observe_current", "observe_run"]
+
+#: How long an ended Job waits for its pod's final record to be seen: Jobs and pods are watched separately.
+RECORD_GRACE = timedelta(seconds=30)
+#: How long a Job may have no pod before a person is asked to look: admission may refuse it.
+POD_GRACE = timedelta(seconds=20)
+ENDED = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED})
+_LOOK_AGAIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """The current run as this pass sees it."""
+
+    status: RunStatus
+    stuck: bool = False
+    """Whether a person must act for it to go on."""
+    look_again: float | None = None
+    """Seconds until time alone may change something."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it succeeded or failed."""
+        return self.status.phase in ENDED
+
+
+def observe_current(view: TrainingView, trigger: Trigger, now: datetime) -> CurrentRun | None:
+    """Return the run that is called for; if that is not known, the one that was; None before the first."""
+    before = view.training.status.run
+    if not trigger.run:
+        return observe_run(view, before.name, before, now) if before else None
+    if find_job(view, trigger.run) is None and (record := finished_record(view, trigger.run)):
+        return CurrentRun(record)
+    known = before if before and before.name == trigger.run else None
+    return observe_run(
+        view,
+        trigger.run,
+        known
+        or RunStatus(
+            name=trigger.run, trigger=trigger.cause, phase=RunPhase.PENDING, message="the run is being created"
+        ),
+        now,
+    )
+
+
+def finished_record(view: TrainingView, run: str) -> RunStatus | None:
+    """Return the record of a run that ended and must not be run again; a superseded one may go on.
+
+    If the record is lost, a checkpoint of the run speaks for it.
+    """
+    status = view.training.status
+    if status.run and status.run.name == run:
+        ended = status.run.phase in ENDED and status.run.reason != TrainingReason.SUPERSEDED
+        return _with_checkpoints(view, status.run) if ended else None
+    entry = next((item for item in status.runs if item.name == run), None)
+    if entry is not None:
+        return None if entry.reason == TrainingReason.SUPERSEDED else _from_entry(view, entry)
+    if any(checkpoint.spec.run == run for checkpoint in view.checkpoints):
+        return _from_entry(view, FinishedRun(name=run, phase=RunPhase.SUCCEEDED))
+    return None
+
+
+def observe_run(view: TrainingView, run: str, before: RunStatus, now: datetime) -> CurrentRun:
+    """Return where a run stands; what is no longer told stays as it was told."""
+    job = find_job(view, run)
+    pods = pods_of(view, run)
+    told = _with_checkpoints(view, tell_progress(view, before, pods))
+    if job is None:
+        return _without_job(view, told)
+    told = told.model_copy(
+        update={
+            "start_time": created_at(job) or told.start_time,
+            "trigger": job["metadata"].get("annotations", {}).get(Annotation.TRIGGER, told.trigger),
+        }
+    )
+    if has_ended(job):
+        return _ended(view, told, job, pods, now)
+    return _unfinished(view, told, job, pods, now)
+
+
+def _without_job(view: TrainingView, told: RunStatus) -> CurrentRun:
+    if told.phase in ENDED:
+        return CurrentRun(told)
+    if view.training.spec.suspend:
+        return CurrentRun(_waiting(told, RunPhase.SUSPENDED, "Suspended", "spec.suspend is true: nothing is started"))
+    others = [job["metadata"]["name"] for job in view.jobs if not has_ended(job)]
+    text = f"waits until the run {others[0]} has stopped" if others else "the run is being created"
+    return CurrentRun(_waiting(told, RunPhase.PENDING, None, text))
+
+
+def _ended(view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest], now: datetime) -> CurrentRun:
+    since = ended_at(job) or now
+    awaited = told.phase not in ENDED and now < since + RECORD_GRACE
+    if awaited and not _final_record_seen(view, told.name, job, pods):
+        waiting = told.model_copy(update={"message": "the pod has ended; its final record is awaited"})
+        return CurrentRun(waiting, look_again=_LOOK_AGAIN)
+    if has_succeeded(job):
+        return CurrentRun(
+            told.model_copy(
+                update={
+                    "phase": RunPhase.SUCCEEDED,
+                    "reason": None,
+                    "activity": None,
+                    "message": "",
+                    "progress_percent": 100,
+                    "eta_seconds": None,
+                }
+            )
+        )
+    return CurrentRun(
+        told.model_copy(
+            update={
+                "phase": RunPhase.FAILED,
+                "reason": str(reason_of(job)),
+                "activity": None,
+                "eta_seconds": None,
+                "message": _failure_message(told, job, pods),
+            }
+        )
+    )
+
+
+def _final_record_seen(view: TrainingView, run: str, job: Manifest, pods: list[Manifest]) -> bool:
+    if pods and not is_leaving(pods[-1]):
+        return False
+    ended = any(container_status(pod, CONTAINER).get("state", {}).get("terminated") for pod in pods)
+    return ended or bool(failure(job)) or bool(published_by(view, run))
+
+
+def _failure_message(told: RunStatus, job: Manifest, pods: list[Manifest]) -> str:
+    if reason_of(job) == TrainingReason.DEADLINE_EXCEEDED:
+        limit = job["spec"].get("activeDeadlineSeconds")
+        return f"spec.activeDeadlineSeconds: the run took longer than {limit} seconds"
+    text = next((text for text in map(failure_text, reversed(pods)) if text), "")
+    known = told.message if told.phase == RunPhase.FAILED else ""
+    return clip(text or known or str(failure(job).get("message", "")), 1024)
+
+
+def _unfinished(view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest], now: datetime) -> CurrentRun:
+    if job["metadata"].get("deletionTimestamp"):
+        return CurrentRun(_waiting(told, RunPhase.PENDING, None, "the run's Job is being replaced"))
+    if job.get("spec", {}).get("suspend"):
+        text = "spec.suspend is true: the run goes on from its saved state when it is set back"
+        return CurrentRun(_waiting(told, RunPhase.SUSPENDED, "Suspended", text))
+    pod = next((pod for pod in reversed(pods) if not is_leaving(pod)), None)
+    if pod is None:
+        return _between_attempts(view, told, job, pods, now)
+    if trouble := find_trouble(pod, CONTAINER, Fields(), now):
+        return _troubled(told, trouble, now)
+    if container_status(pod, CONTAINER).get("state", {}).get("running"):
+        # A message of the time before this attempt ran would be a lie now.
+        message = told.message if told.phase == RunPhase.RUNNING else ""
+        return CurrentRun(told.model_copy(update={"phase": RunPhase.RUNNING, "reason": None, "message": message}))
+    return CurrentRun(_waiting(told, RunPhase.PENDING, None, "the pod is starting"))
+
+
+def _troubled(told: RunStatus, trouble: Trouble, now: datetime) -> CurrentRun:
+    again = (trouble.until - now).total_seconds() if trouble.until and not trouble.stuck else None
+    return CurrentRun(_waiting(told, RunPhase.PENDING, trouble.reason, trouble.message), trouble.stuck, again)
+
+
+def _between_attempts(
+    view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest], now: datetime
+) -> CurrentRun:
+    if text := next((text for text in map(failure_text, reversed(pods)) if text), ""):
+        limit = job["spec"].get("backoffLimit")
+        text = f"attempt {told.attempts} failed and is repeated (spec.backoffLimit {limit}): {text}"
+        return CurrentRun(_waiting(told, RunPhase.PENDING, "AttemptFailed", text))
+    since = created_at(job) or now
+    if pods or now < since + POD_GRACE:
+        again = None if pods else max((since + POD_GRACE - now).total_seconds(), 0.1)
+        return CurrentRun(_waiting(told, RunPhase.PENDING, None, "the next pod is awaited"), look_again=again)
+    account = view.training.spec.storage.service_account_name
+    field = f"does the ServiceAccount {account} of spec.storage.serviceAccountName exist, and" if account else "does"
+    text = f"no pod has been admitted: {field} a quota allow it? See kubectl describe job {told.name}"
+    return CurrentRun(_waiting(told, RunPhase.PENDING, "NoPod", text), stuck=True)
+
+
+def _waiting(told: RunStatus, phase: RunPhase, reason: str | None, message: str) -> RunStatus:
+    return told.model_copy(
+        update={
+            "phase": phase,
+            "reason": reason,
+            "message": clip(message, 1024),
+            "activity": None,
+            "eta_seconds": None,
+        }
+    )
+
+
+def _from_entry(view: TrainingView, entry: FinishedRun) -> RunStatus:
+    run = RunStatus(
+        name=entry.name,
+        trigger=Cause.SPEC,
+        phase=entry.phase,
+        reason=entry.reason,
+        message=entry.message,
+        metrics=entry.metrics,
+        progress_percent=100 if entry.phase == RunPhase.SUCCEEDED else None,
+    )
+    return _with_checkpoints(view, run)
+
+
+def _with_checkpoints(view: TrainingView, run: RunStatus) -> RunStatus:
+    return run.model_copy(update={"checkpoints": list_checkpoints(view, run.name)})

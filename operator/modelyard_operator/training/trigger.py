@@ -1,0 +1,86 @@
+"""Trigger: which run the training calls for. Its name is a function of what is trained, so it is made once.
+
+What is trained: image, script content or module or command, hyperparameters, data, output, seed, and the retrain
+token. Not: gate, suspend, limits, resources, scheduling, storage access, and not the image that the operator was
+installed with: upgrading the operator must not train every model anew.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from modelyard.contract.training import ModelTraining
+from modelyard.contract.wire import Annotation
+from modelyard_operator.outcome import TrainingView
+from modelyard_operator.pods import fingerprint
+
+__all__ = ["Cause", "Trigger", "hash_trained", "name_run", "pull_trigger"]
+
+#: The longest parent name that leaves room for `-` and eight digits in 52 characters, which a Job's pods can bear.
+_LONGEST_PARENT = 43
+
+
+class Cause(StrEnum):
+    """Why a run was started."""
+
+    SPEC = "Spec"
+    TOKEN = "Token"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """The run that is called for."""
+
+    run: str = ""
+    """The run's name; empty while it is not known what is to be trained."""
+    trained: str = ""
+    """Hash of what is trained, without the retrain token."""
+    cause: Cause = Cause.SPEC
+    problem: str = ""
+    """Why it is not known: names the field and the fix."""
+
+
+def pull_trigger(view: TrainingView) -> Trigger:
+    """Return the run that the training calls for, or why that is not known."""
+    spec = view.training.spec
+    if spec.script is not None and (view.script is None or view.script.text is None):
+        told = view.script.problem if view.script else ""
+        problem = told or f"spec.script: the ConfigMap {spec.script.config_map} has not been read yet"
+        return Trigger(problem=problem)
+    text = view.script.text if spec.script is not None and view.script else None
+    trained = hash_trained(view.training, text)
+    return Trigger(name_run(view.training, trained), trained, _cause(view, trained))
+
+
+def hash_trained(training: ModelTraining, script: str | None) -> str:
+    """Return the hash of what is trained."""
+    spec = training.spec
+    trained: dict[str, Any] = {
+        "uid": training.metadata.uid,
+        "image": spec.image,
+        "script": script,
+        "module": spec.module,
+        "command": spec.command,
+        "hyperparameters": spec.hyperparameters,
+        "data": [source.document() for source in spec.data],
+        "output": spec.output.document(),
+        "seed": spec.seed,
+    }
+    return fingerprint(trained, 16)
+
+
+def name_run(training: ModelTraining, trained: str) -> str:
+    """Return the run's name: the training's, shortened if needed, and eight digits; at most 52 characters."""
+    token = training.metadata.annotations.get(Annotation.RETRAIN, "")
+    return f"{training.metadata.name[:_LONGEST_PARENT].rstrip('-')}-{fingerprint([trained, token])}"
+
+
+def _cause(view: TrainingView, trained: str) -> Cause:
+    """Return `Token` if another run of the very same thing is known by its ConfigMap."""
+    run = name_run(view.training, trained)
+    same = (
+        config["metadata"].get("annotations", {}).get(Annotation.TRAINED) == trained
+        for config in view.configs
+        if config["metadata"]["name"] != run
+    )
+    return Cause.TOKEN if any(same) else Cause.SPEC
