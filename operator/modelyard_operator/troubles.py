@@ -127,8 +127,10 @@ def _waiting(pod: Manifest, container: str, waiting: Mapping[str, Any], fields: 
     if reason in _START_REASONS:
         text = f"{fields.command}: the container cannot be started: {message}"
         return Trouble(reason, clip(text, 1024), stuck=True)
-    if reason == "CrashLoopBackOff":
-        return Trouble(reason, _crash(pod, container), stuck=True)
+    restarts = int(container_status(pod, container).get("restartCount") or 0)
+    if reason == "CrashLoopBackOff" or (restarts and not is_ready(pod)):
+        # Between two attempts a crashing container runs; its last words are still the reason. One crash may heal.
+        return Trouble("CrashLoopBackOff", _crash(pod, container), stuck=bool(reason) or restarts > 1)
     return None
 
 
