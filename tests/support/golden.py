@@ -29,7 +29,20 @@ class Golden:
 
     def objects(self, path: str, *manifests: Any) -> None:
         """Compare whole objects with the recorded ones."""
-        self.text(path, yaml.safe_dump_all([_plain(item) for item in manifests], sort_keys=False, width=120))
+        plain = [_plain(item) for item in manifests]
+        self.text(path, yaml.dump_all(plain, Dumper=_Dumper, sort_keys=False, width=120))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are."""
+
+
+def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent)
 
 
 def _plain(value: Any) -> Any:

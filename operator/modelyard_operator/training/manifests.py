@@ -43,7 +43,7 @@ def render_config(view: TrainingView, trigger: Trigger) -> Json:
         seed=spec.seed,
         required_metrics=[threshold.name for threshold in spec.gate.metrics],
     )
-    data = {RUN_DOCUMENT: document.model_dump_json(by_alias=True, exclude_none=True, indent=2)}
+    data = {RUN_DOCUMENT: document.model_dump_json(by_alias=True, indent=2)}
     if spec.script and view.script and view.script.text is not None:
         data[spec.script.file] = view.script.text
     return {

@@ -45,18 +45,16 @@ def observe_current(view: TrainingView, trigger: Trigger, now: datetime) -> Curr
     before = view.training.status.run
     if not trigger.run:
         return observe_run(view, before.name, before, now) if before else None
-    if find_job(view, trigger.run) is None and (record := finished_record(view, trigger.run)):
+    record = finished_record(view, trigger.run)
+    if record is not None and find_job(view, trigger.run) is None:
         return CurrentRun(record)
-    known = before if before and before.name == trigger.run else None
-    return observe_run(
-        view,
-        trigger.run,
-        known
-        or RunStatus(
-            name=trigger.run, trigger=trigger.cause, phase=RunPhase.PENDING, message="the run is being created"
-        ),
-        now,
-    )
+    known = record or (before if before and before.name == trigger.run else _new_run(trigger))
+    return observe_run(view, trigger.run, known, now)
+
+
+def _new_run(trigger: Trigger) -> RunStatus:
+    text = "the run is being created"
+    return RunStatus(name=trigger.run, trigger=trigger.cause, phase=RunPhase.PENDING, message=text)
 
 
 def finished_record(view: TrainingView, run: str) -> RunStatus | None:
