@@ -40,10 +40,11 @@ def judge(view: ServingView, fleet: Fleet, roles: Roles, now: datetime) -> Verdi
     limit = view.serving.spec.rollout.progress_deadline_seconds
     deadline = rollout.progressed + timedelta(seconds=limit)
     size = size_of(fleet, roles.candidate)
-    waits = size.ready < min(size.desired, declared_replicas(view))
+    known = roles.candidate.name in fleet
+    waits = not known or size.ready < min(size.desired, declared_replicas(view))
     if not waits or view.serving.spec.paused:
         return Verdict(rollout)
-    if now < deadline or roles.stable is None:
+    if now < deadline or roles.stable is None or not known:
         return Verdict(rollout, deadline=deadline)
     trouble = find_group_trouble(fleet.get(roles.candidate.name), now)
     reason = trouble.reason if trouble else str(ServingReason.PROGRESS_DEADLINE_EXCEEDED)
