@@ -1,7 +1,7 @@
 """Reading pods: is it ready, how did it end, and what keeps it from running, told with the field that mends it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ __all__ = [
     "is_leaving",
     "is_ready",
     "last_termination",
-    "newest",
     "parse_time",
 ]
 
@@ -79,13 +78,6 @@ def created_at(manifest: Manifest) -> datetime | None:
 def parse_time(text: Any) -> datetime | None:
     """Return an RFC 3339 time, or None."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
-
-
-def newest(pods: Iterable[Manifest]) -> Manifest | None:
-    """Return the youngest pod; the name breaks ties."""
-    return max(
-        pods, key=lambda pod: (str(pod["metadata"].get("creationTimestamp")), pod["metadata"]["name"]), default=None
-    )
 
 
 def last_termination(pod: Manifest, container: str) -> Mapping[str, Any] | None:
