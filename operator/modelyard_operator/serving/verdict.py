@@ -41,7 +41,8 @@ def judge(view: ServingView, fleet: Fleet, roles: Roles, now: datetime) -> Verdi
     deadline = rollout.progressed + timedelta(seconds=limit)
     size = size_of(fleet, roles.candidate)
     known = roles.candidate.name in fleet
-    waits = not known or size.ready < min(size.desired, declared_replicas(view))
+    # A candidate that a crash left without pods waits, too: it may have been on its way out.
+    waits = size.ready < min(max(size.desired, 1), declared_replicas(view))
     if not waits or view.serving.spec.paused:
         return Verdict(rollout)
     if now < deadline or roles.stable is None or not known:
@@ -64,9 +65,21 @@ def find_group_trouble(group: Group | None, now: datetime) -> Trouble | None:
     """Return what keeps a revision's pods from being ready: what a person must mend before what may pass."""
     if group is None:
         return None
+    refused = _refused(group)
+    if refused is not None:
+        return refused
     unready = sorted((pod for pod in group.pods if not is_ready(pod)), key=lambda pod: str(created_at(pod)))
     found = [trouble for pod in unready if (trouble := find_trouble(pod, CONTAINER, _FIELDS, now))]
     return max(found, key=lambda trouble: trouble.stuck, default=None)
+
+
+def _refused(group: Group) -> Trouble | None:
+    """Return why pods of a revision are not admitted: a quota, a policy, a missing ServiceAccount."""
+    for condition in group.deployment.get("status", {}).get("conditions") or []:
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            text = f"pods are not admitted (spec.storage.serviceAccountName, quotas): {condition.get('message', '')}"
+            return Trouble("FailedCreate", clip(text, 1024), stuck=True)
+    return None
 
 
 def _follow(view: ServingView, fleet: Fleet, roles: Roles, now: datetime) -> RolloutStatus:

@@ -55,7 +55,8 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
         return Plan(delete=(_deletion(job),))
     known = any(config["metadata"]["name"] == trigger.run for config in view.configs)
     config = () if known else (render_config(view, trigger),)
-    return Plan((*config, *_suspend(view, job)))
+    switched = _suspend(view, job)
+    return Plan((*config, *switched), events=_switch_events(view, job) if switched else ())
 
 
 def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: CurrentRun) -> bool:
@@ -67,6 +68,13 @@ def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: C
 def _suspend(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
     wanted = view.training.spec.suspend
     return (change_job(job, suspend=wanted),) if bool(job["spec"].get("suspend")) != wanted else ()
+
+
+def _switch_events(view: TrainingView, job: Manifest) -> tuple[Event, ...]:
+    name = job["metadata"]["name"]
+    if view.training.spec.suspend:
+        return (Event("Normal", TrainingReason.SUSPENDED, f"run {name} saves its state and stops"),)
+    return (Event("Normal", TrainingReason.RESUMED, f"run {name} goes on from its saved state"),)
 
 
 def _expire(view: TrainingView) -> list[Manifest]:

@@ -29,7 +29,15 @@ from modelyard_operator.training.trigger import Trigger
 __all__ = ["Conclusion", "describe_seconds", "report"]
 
 _TOLD = (ConditionType.TRAINED, ConditionType.PUBLISHED, ConditionType.PASSED)
-_QUIET = frozenset({TrainingReason.RUN_PENDING, TrainingReason.NO_CHECKPOINT, TrainingReason.CHECKPOINT_PUBLISHED})
+#: Told elsewhere, or not worth an event.
+_QUIET = frozenset(
+    {
+        TrainingReason.RUN_PENDING,
+        TrainingReason.NO_CHECKPOINT,
+        TrainingReason.CHECKPOINT_PUBLISHED,
+        TrainingReason.SUSPENDED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

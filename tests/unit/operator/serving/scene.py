@@ -52,6 +52,15 @@ class Scene:
         self._settle_pods()
         return self.outcome
 
+    def crash(self, writes: int) -> None:
+        """Run one pass that ends after some writes: the rest of them, and the status, never happen."""
+        outcome = servings.conclude(self.view, self.now)
+        for manifest in outcome.apply[:writes]:
+            self._applied(dict(manifest))
+        for deletion in outcome.delete[: max(0, writes - len(outcome.apply))]:
+            del self.deployments[deletion.name]
+        self._settle_pods()
+
     def settle(self, passes: int = 60) -> None:
         """Let pods become ready and run passes until nothing changes any more."""
         for _ in range(passes):

@@ -183,6 +183,33 @@ def test_a_candidate_out_of_time_is_rejected_and_the_stable_one_was_never_touche
     assert scene.status.phase == ServingPhase.DEGRADED
 
 
+def test_a_rejection_that_a_crash_kept_from_the_status_is_reached_again() -> None:
+    scene = serve(serving())
+    old = scene.stable
+    scene.publish(NEW)
+    scene.act()
+    scene.breaks(scene.candidate, waiting("ImagePullBackOff"))
+    scene.act()
+    before = scene.view.serving
+    scene.wait(601)
+    scene.act()
+    scene.see(serving=before)
+    scene.act()
+    assert [item.reason for item in scene.status.rejected] == ["ProgressDeadlineExceeded"]
+    scene.settle()
+    assert scene.sizes == {old: 3}
+
+
+def test_pods_that_are_not_admitted_are_told() -> None:
+    scene = Scene(serving(), checkpoint())
+    scene.act()
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods=10"}
+    (deployment,) = scene.view.deployments
+    scene.see(deployments=({**deployment, "status": {"conditions": [failure]}},), pods=())
+    scene.act()
+    assert "exceeded quota: pods=10" in scene.told(ConditionType.STALLED)[2]
+
+
 def test_a_rejected_revision_is_not_tried_again_until_it_is_another() -> None:
     scene = serve(serving())
     old = scene.stable

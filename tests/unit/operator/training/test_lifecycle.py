@@ -226,8 +226,10 @@ def test_a_checkpoint_published_on_the_way_is_recorded_at_once_and_once() -> Non
 
 def test_suspending_stops_the_job_and_resuming_lets_it_go_on() -> None:
     scene = start()
+    scene.act()
     scene.change(suspend=True)
     (stopped,) = scene.act().apply
+    assert [event.reason for event in scene.outcome.events] == ["Suspended"]
     assert stopped["spec"]["suspend"] is True
     scene.see(pods=())
     scene.act()
@@ -235,6 +237,7 @@ def test_suspending_stops_the_job_and_resuming_lets_it_go_on() -> None:
     assert scene.told(ConditionType.STALLED)[0] == "False"
     scene.change(suspend=False)
     (resumed,) = scene.act().apply
+    assert [event.reason for event in scene.outcome.events] == ["Resumed"]
     assert resumed["spec"]["suspend"] is False
     assert resumed["metadata"]["name"] == stopped["metadata"]["name"]
     assert resumed["spec"]["template"] == stopped["spec"]["template"]
