@@ -47,8 +47,8 @@ class Story:
     def crash(self) -> None:
         self.scene.crash(self.random.randint(0, 6))
 
-    def happenings(self) -> list[Callable[[], None]]:
-        often = [self.scene.act, self.scene.ready, self.crash]
+    def happenings(self) -> list[Callable[[], object]]:
+        often: list[Callable[[], object]] = [self.scene.act, self.scene.ready, self.crash]
         return [*often, *often, self.publish, self.change_image, self.pause, self.break_candidate, self.pass_time]
 
     def check(self) -> None:
