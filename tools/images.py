@@ -99,7 +99,9 @@ def fetch_wheels() -> None:
     WHEELS.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", WHEELS]
     run(*pip, *(f"--requirement={path}" for path in lists), "pip")
-    [newest] = sorted(WHEELS.glob("pip-*.whl"))[-1:]
+    newest = max(WHEELS.glob("pip-*.whl"), key=lambda path: path.stat().st_mtime)
+    # pip runs from its own wheel inside the build, whatever its version is called
+    (WHEELS / "pip.whl").unlink(missing_ok=True)
     shutil.copyfile(newest, WHEELS / "pip.whl")
     marker.write_text(stamp)
 

@@ -24,6 +24,8 @@ def write_archive(archive: Path, name: str, layer: Path, command: Sequence[str])
             "architecture": "amd64",
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{identity}"]},
+            # buildah refuses to build on an image whose history does not account for its layers
+            "history": [{"created_by": "modelyard_local"}],
             "config": {"Env": [_PATH], "Cmd": list(command), "WorkingDir": "/"},
         }
     ).encode()
