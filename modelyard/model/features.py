@@ -1,0 +1,139 @@
+"""From raw features to the model's inputs: the same code in training, in the server and in process.
+
+Raw values come as rows (requests) or as columns (training data); both end in one encoder for each feature type, which
+works on whole columns. Every problem of a request is found at once, and each names its feature.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelyard.contract.package import CrossFeature, Features
+from modelyard.model.encoders import Array, ColumnEncoder, ColumnError, encoder_for
+
+__all__ = ["Encoder", "FeatureError", "InputSpec"]
+
+
+class FeatureError(ValueError):
+    """A request does not fit the model's features; `problems` has one sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input of the model: its type and the shape of one instance."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Encoder:
+    """Encodes raw features as `features.json` declares."""
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        plain = [feature for feature in features.features if not isinstance(feature, CrossFeature)]
+        self._columns: dict[str, ColumnEncoder] = {feature.name: encoder_for(feature) for feature in plain}
+        self.sizes: dict[str, int] = {}
+        self.inputs: dict[str, InputSpec] = {}
+        for column in self._columns.values():
+            self.sizes.update(column.sizes)
+            self.inputs.update({name: InputSpec(*spec) for name, spec in column.inputs.items()})
+        self._crosses = [feature for feature in features.features if isinstance(feature, CrossFeature)]
+        for cross in self._crosses:
+            self._add_cross(cross)
+
+    def _add_cross(self, cross: CrossFeature) -> None:
+        missing = [name for name in cross.of if name not in self.sizes]
+        if missing:
+            known = ", ".join(sorted(self.sizes))
+            raise ValueError(f"features.{cross.name}.of: {', '.join(missing)} is no integer input; there are: {known}")
+        size = int(np.prod([self.sizes[name] for name in cross.of]))
+        if size > 2**31 - 1:
+            raise ValueError(f"features.{cross.name}: {size} combinations do not fit an int32 index")
+        self.sizes[cross.name] = size
+        self.inputs[cross.name] = InputSpec("int32", ())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features that a request may give."""
+        return tuple(self._columns)
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+        """Encode requests: one mapping of feature name to raw value a row; raise FeatureError."""
+        problems = self._unknown({name for row in rows for name in row})
+        columns: dict[str, Sequence[Any]] = {}
+        for name, column in self._columns.items():
+            if all(name in row for row in rows):
+                columns[name] = [row[name] for row in rows]
+            elif column.default is not None:
+                columns[name] = [row.get(name, column.default) for row in rows]
+            else:
+                problems.append(f"{name}: missing; {column.expects}")
+        return self._encode(columns, problems)
+
+    def encode_columns(self, columns: Mapping[str, Sequence[Any] | Array]) -> dict[str, Array]:
+        """Encode whole columns of equal length; raise FeatureError."""
+        problems = self._unknown(set(columns))
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) > 1:
+            problems.append(f"columns of different lengths: {sorted(lengths)}")
+        present: dict[str, Sequence[Any] | Array] = {}
+        for name, column in self._columns.items():
+            if name in columns:
+                present[name] = columns[name]
+            elif column.default is not None:
+                present[name] = [column.default] * max(lengths, default=0)
+            else:
+                problems.append(f"{name}: missing; {column.expects}")
+        return self._encode(present, problems)
+
+    def parse_query(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Return the row that query parameters mean; a repeated parameter is a list; raise FeatureError."""
+        texts: dict[str, list[str]] = {}
+        for name, text in pairs:
+            texts.setdefault(name, []).append(text)
+        problems = self._unknown(set(texts))
+        row: dict[str, Any] = {}
+        for name, values in texts.items():
+            if name in self._columns:
+                try:
+                    row[name] = self._columns[name].parse(values)
+                except ColumnError as error:
+                    problems.append(f"{name}: {error}")
+        if problems:
+            raise FeatureError(problems)
+        return row
+
+    def _encode(self, columns: Mapping[str, Sequence[Any] | Array], problems: list[str]) -> dict[str, Array]:
+        inputs: dict[str, Array] = {}
+        for name, values in columns.items():
+            try:
+                inputs.update(self._columns[name].encode(values))
+            except ColumnError as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            raise FeatureError(problems)
+        for cross in self._crosses:
+            inputs[cross.name] = self._cross(cross, inputs)
+        return inputs
+
+    def _cross(self, cross: CrossFeature, inputs: Mapping[str, Array]) -> Array:
+        index = inputs[cross.of[0]].astype(np.int64)
+        for name in cross.of[1:]:
+            index = index * self.sizes[name] + inputs[name]
+        return index.astype(np.int32)
+
+    def _unknown(self, given: set[str]) -> list[str]:
+        problems = []
+        for name in sorted(given - self._columns.keys()):
+            close = difflib.get_close_matches(name, self._columns, 1)
+            hint = f"did you mean {close[0]}?" if close else f"the features are {', '.join(self._columns)}"
+            problems.append(f"{name}: no such feature; {hint}")
+        return problems

@@ -1,0 +1,111 @@
+"""Distributions of features and predictions: counted over the baseline's bins, compared by PSI."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from modelyard.contract.package import (
+    BooleanFeature,
+    CategoryFeature,
+    CrossFeature,
+    DateFeature,
+    Distribution,
+    Features,
+    TensorFeature,
+)
+from modelyard.model.encoders import Array
+
+__all__ = ["DistributionCounter", "describe_categories", "describe_column", "describe_numbers", "stability_index"]
+
+BINS = 20
+MOST_CATEGORIES = 50
+#: Share that an empty bin counts as, so that the index stays finite.
+_FLOOR = 1e-4
+
+
+def describe_numbers(values: Array) -> Distribution:
+    """Return counts over up to 20 bins between the quantiles of the values."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    edges = np.unique(np.quantile(flat, np.linspace(0, 1, BINS + 1))) if flat.size else np.array([0.0, 1.0])
+    if len(edges) == 1:
+        edges = np.array([edges[0], edges[0] + 1.0])
+    return Distribution(edges=edges.tolist(), counts=_bin(flat, edges).tolist())
+
+
+def describe_categories(values: Sequence[Any] | Array) -> Distribution:
+    """Return counts of the 50 most frequent values; the rest counts as other."""
+    counted = Counter(map(str, values))
+    top = counted.most_common(MOST_CATEGORIES)
+    return Distribution(
+        categories=[name for name, _ in top],
+        counts=[count for _, count in top],
+        other=counted.total() - sum(count for _, count in top),
+    )
+
+
+def describe_column(features: Features, name: str, values: Sequence[Any] | Array) -> Distribution:
+    """Return the distribution of a raw feature column."""
+    [feature] = [feature for feature in features.features if feature.name == name]
+    if isinstance(feature, CategoryFeature | BooleanFeature | DateFeature):
+        return describe_categories([value[:7] for value in values] if isinstance(feature, DateFeature) else values)
+    if isinstance(feature, TensorFeature):
+        # a tensor is watched by its mean
+        return describe_numbers(np.asarray(values, dtype=np.float64).reshape(len(values), -1).mean(axis=1))
+    if isinstance(feature, CrossFeature):
+        raise ValueError(f"{name} is a cross: it has no values of its own")
+    return describe_numbers(np.asarray(values, dtype=np.float64))
+
+
+def _bin(values: Array, edges: Array) -> Array:
+    """Count values in the bins between the edges; the outer bins are open."""
+    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    counts: Array = np.bincount(places, minlength=len(edges) - 1)
+    return counts
+
+
+class DistributionCounter:
+    """Counts a stream over a baseline's bins: bounded memory, whole batches at once, mergeable by addition."""
+
+    def __init__(self, baseline: Distribution) -> None:
+        self.baseline = baseline
+        self._edges = np.array(baseline.edges)
+        self._places = {name: place for place, name in enumerate(baseline.categories)}
+        self.counts = np.zeros(len(baseline.counts), dtype=np.int64)
+        self.other = 0
+
+    def add(self, values: Sequence[Any] | Array) -> None:
+        """Count a batch of raw values."""
+        if not self._places:
+            self.counts += _bin(np.asarray(values, dtype=np.float64), self._edges)
+            return
+        for value in values:
+            place = self._places.get(str(value))
+            if place is None:
+                self.other += 1
+            else:
+                self.counts[place] += 1
+
+    @property
+    def total(self) -> int:
+        """How many values were counted."""
+        return int(self.counts.sum()) + self.other
+
+    def document(self) -> dict[str, Any]:
+        """Return counts and shift, for `/summary`."""
+        return {"counts": self.counts.tolist(), "other": self.other, "psi": self.shift()}
+
+    def shift(self) -> float | None:
+        """Return the population stability index against the baseline; None without values."""
+        if self.total == 0:
+            return None
+        expected = [*self.baseline.counts, self.baseline.other]
+        return round(stability_index(expected, [*self.counts.tolist(), self.other]), 6)
+
+
+def stability_index(expected: Sequence[int], observed: Sequence[int]) -> float:
+    """Return the PSI of two histograms over the same bins: sum of (q - p) ln(q / p) over their shares."""
+    p = np.maximum(np.array(expected, dtype=np.float64) / max(sum(expected), 1), _FLOOR)
+    q = np.maximum(np.array(observed, dtype=np.float64) / max(sum(observed), 1), _FLOOR)
+    return float(np.sum((q - p) * np.log(q / p)))
