@@ -86,8 +86,8 @@ def _writable(kind: str, path: str, patch: Any) -> Rule:
         kind,
         path,
         "!self.startsWith('http')",
-        "packages cannot be written to http addresses: use pvc://, s3://, gs:// or hdfs://",
-        accepted=(patch("hdfs://namenode:8020/models"), patch("gs://bucket/models")),
+        "packages cannot be written to http addresses: use pvc:// or s3://",
+        accepted=(patch("s3://bucket/models"),),
         refused=(patch("https://example.org/models"), patch("http://example.org/models")),
     )
 

@@ -57,7 +57,7 @@ class DataSource(Schema):
     name: DnsLabel
     """What the script calls it: `run.data("NAME")`."""
     uri: Uri
-    """Where it lies: `pvc://CLAIM/PATH`, `s3://`, `hdfs://`, `gs://`, `https://`."""
+    """Where it lies: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `https://`."""
 
 
 class OutputTarget(Schema):

@@ -1,0 +1,204 @@
+"""Opening a package: everything is verified before anything is executed.
+
+PackageError
+├── PackageMissing     there is no manifest at this address
+├── PackageDamaged     a size, digest, name or document is not what the manifest says
+└── PackageRefused     a format or operation that is not allowed, or answers that differ from the golden samples
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from modelyard.contract.meta import Schema
+from modelyard.contract.package import (
+    BASELINE,
+    FEATURES,
+    LABELS,
+    MANIFEST,
+    SAMPLES,
+    SAVED_MODEL,
+    Baseline,
+    Features,
+    FileEntry,
+    Labels,
+    Manifest,
+    Sample,
+)
+from modelyard.model.encoders import Array
+from modelyard.model.features import Encoder
+from modelyard.model.labels import Answerer
+from modelyard.model.runtime import Runtime, RuntimeProblem
+from modelyard.model.storage import NotFound, Store, open_store
+
+__all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "PackageRefused", "fetch_package", "open"]
+
+#: How far an answer may be from its golden sample: other processors round differently.
+TOLERANCE = 1e-3
+_LARGEST_DOCUMENT = 64 << 20
+
+Document = TypeVar("Document", bound=Schema)
+
+
+class PackageError(ValueError):
+    """A package cannot be opened; the message says which file and what was expected."""
+
+
+class PackageMissing(PackageError):
+    """There is no package at this address."""
+
+
+class PackageDamaged(PackageError):
+    """The package is not what its manifest says."""
+
+
+class PackageRefused(PackageError):
+    """The package asks for something that is not allowed."""
+
+
+class Model:
+    """An opened package: predicts in process with the same code as the server."""
+
+    def __init__(self, folder: Path, manifest: Manifest, digest: str, threads: int = 1) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self.features = _document(folder, FEATURES, Features)
+        self.labels = _document(folder, LABELS, Labels)
+        self.baseline = _document(folder, BASELINE, Baseline)
+        self.samples = _samples(folder)
+        self.encoder = Encoder(self.features)
+        self.answerer = Answerer(self.labels)
+        self.runtime = _open_runtime(folder, manifest, threads)
+        self._check_names()
+
+    @property
+    def version(self) -> str:
+        """Run and step: what people call this version."""
+        return f"{self.manifest.run}-{self.manifest.step}"
+
+    def predict(self, features: Mapping[str, Any]) -> Any:
+        """Return the answer to one request; raise FeatureError."""
+        return self.predict_many([features])[0]
+
+    def predict_many(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return the answers to many requests, computed as one batch; raise FeatureError."""
+        return self.answerer.rows(self.compute(self.encoder.encode(rows)))
+
+    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute encoded inputs; return finished outputs."""
+        return self.answerer.finish(self.runtime.predict(inputs))
+
+    def verify_samples(self) -> None:
+        """Replay the golden samples; raise PackageRefused if an answer differs."""
+        for number, sample in enumerate(self.samples):
+            try:
+                answer = self.predict(sample.request)
+            except ValueError as error:
+                raise PackageRefused(f"{SAMPLES} line {number + 1}: the request is refused: {error}") from error
+            expected = sample.response.get("answer", sample.response)
+            if not _agree(answer, expected):
+                raise PackageRefused(f"{SAMPLES} line {number + 1}: answered {answer}, expected {expected}")
+
+    def _check_names(self) -> None:
+        wanted = {name: (spec.dtype, spec.shape) for name, spec in self.encoder.inputs.items()}
+        for name, spec in self.runtime.inputs.items():
+            if wanted.get(name) != spec:
+                told = f"{FEATURES} encodes {wanted.get(name)}"
+                raise PackageDamaged(f"the model's input {name} is {spec}, but {told}")
+        missing = {output.name for output in self.labels.outputs} - set(self.runtime.outputs)
+        if missing:
+            raise PackageDamaged(f"{LABELS} names outputs that the model lacks: {', '.join(sorted(missing))}")
+
+
+def open(uri: str | os.PathLike[str], *, digest: str | None = None, threads: int = 1) -> Model:
+    """Open the package at a URI or path; with a digest it is that package or an error."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest)
+        return Model(Path(folder), manifest, found, threads)
+
+
+def fetch_package(store: Store, folder: Path, digest: str | None = None) -> tuple[Manifest, str]:
+    """Copy what serving needs of a package into an empty folder, verified; return manifest and digest.
+
+    Raises PackageError, or StorageError while the store does not answer.
+    """
+    try:
+        text = store.read(MANIFEST)
+    except NotFound as error:
+        raise PackageMissing(f"there is no package at {store.uri}: {MANIFEST} does not exist") from error
+    found = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    if digest is not None and found != digest:
+        raise PackageDamaged(f"{MANIFEST} has the digest {found}, expected {digest}")
+    manifest = _parse(MANIFEST, text, Manifest)
+    for entry in manifest.files:
+        # the portable SavedModel is for other programs: it is neither read nor trusted here
+        if not entry.path.startswith(f"{SAVED_MODEL}/"):
+            _fetch(store, folder, entry)
+    return manifest, found
+
+
+def _fetch(store: Store, folder: Path, entry: FileEntry) -> None:
+    target = folder / entry.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        store.download(entry.path, target)
+    except NotFound as error:
+        raise PackageDamaged(f"{entry.path} is in the manifest but does not exist") from error
+    if target.stat().st_size != entry.size:
+        raise PackageDamaged(f"{entry.path} has {target.stat().st_size} bytes, expected {entry.size}")
+    with target.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != entry.sha256:
+        raise PackageDamaged(f"{entry.path} has the SHA-256 {found}, expected {entry.sha256}")
+
+
+def _document(folder: Path, name: str, kind: type[Document]) -> Document:
+    path = folder / name
+    if not path.exists():
+        raise PackageDamaged(f"{name} is not in the manifest")
+    return _parse(name, path.read_bytes(), kind)
+
+
+def _parse(name: str, text: bytes, kind: type[Document]) -> Document:
+    if len(text) > _LARGEST_DOCUMENT:
+        raise PackageRefused(f"{name} has {len(text)} bytes: at most {_LARGEST_DOCUMENT} are read")
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise PackageDamaged(f"{name}: {where}: {first['msg']}") from error
+
+
+def _samples(folder: Path) -> list[Sample]:
+    path = folder / SAMPLES
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [_parse(f"{SAMPLES} line {number}", line, Sample) for number, line in enumerate(lines, 1)]
+
+
+def _open_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
+    variant = next((v for v in manifest.variants if v.serve and v.runtime == "litert"), None)
+    if variant is None:
+        raise PackageRefused("the package offers no LiteRT variant, the only runtime of this server")
+    from modelyard.model.runtime.litert import LiteRT
+
+    try:
+        return LiteRT(folder / variant.path, threads)
+    except RuntimeProblem as error:
+        raise PackageRefused(f"{variant.path}: {error}") from error
+
+
+def _agree(answer: Any, expected: Any) -> bool:
+    """Compare answers: equal structure, numbers within the tolerance."""
+    if isinstance(answer, Mapping) and isinstance(expected, Mapping):
+        return answer.keys() == expected.keys() and all(_agree(answer[key], expected[key]) for key in answer)
+    if isinstance(answer, list) and isinstance(expected, list):
+        return len(answer) == len(expected) and all(map(_agree, answer, expected))
+    if isinstance(answer, int | float) and isinstance(expected, int | float):
+        return abs(answer - expected) <= TOLERANCE * max(1.0, abs(expected))
+    return bool(answer == expected)

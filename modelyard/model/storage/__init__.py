@@ -1,0 +1,40 @@
+"""Stores behind one small protocol: where data is read from and packages are kept.
+
+`open_store(uri)` gives a `Store` for files, `pvc://CLAIM/PATH`, `s3://BUCKET/PATH` and, for reading only, http(s).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelyard.contract.wire import PVC_ROOT, Environment
+from modelyard.model.storage.errors import NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.files import FileStore
+from modelyard.model.storage.store import Store, check_path
+
+__all__ = ["NotFound", "Refused", "StorageError", "Store", "Unreachable", "check_path", "open_store"]
+
+
+def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
+    """Return the store at a URI or a local path; raise Refused if there is no such kind of store."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return FileStore(uri, Path(uri).absolute())
+    if scheme == "file":
+        return FileStore(uri, Path("/" + rest.lstrip("/")))
+    if scheme == "pvc":
+        check_path(rest)
+        claim = rest.split("/", 1)[0]
+        root = Path(environment.get(Environment.PVC_ROOT) or PVC_ROOT)
+        if not (root / claim).is_dir():
+            raise NotFound(f"{uri}: the claim {claim} is not mounted at {root / claim}")
+        return FileStore(uri, root / rest)
+    if scheme == "s3":
+        from modelyard.model.storage.s3 import S3Store
+
+        return S3Store.open(uri, environment)
+    if scheme in ("http", "https"):
+        from modelyard.model.storage.web import WebStore
+
+        return WebStore(uri)
+    raise Refused(f"{uri}: no store for {scheme}://; there are pvc://, s3://, https:// and local paths")
