@@ -285,7 +285,7 @@ class Sample(Schema):
     request: dict[str, Any]
     """Feature name to raw value."""
     response: dict[str, Any]
-    """Output name to answer, in the form of the v1 row predict: a number, or label name to score for tags."""
+    """`answer`: in the form of the v1 row predict: a number, label name to score for tags, or output name to these."""
 
 
 class FileEntry(Schema):

@@ -74,6 +74,8 @@ class Environment:
     """Path of the run document; absent on a laptop."""
     ATTEMPT = "MODELYARD_ATTEMPT"
     """Name of the pod: unique to each attempt of a run."""
+    PROGRESS = "MODELYARD_PROGRESS"
+    """File that a training program keeps its progress in: the `Progress` document, replaced whole at each change."""
     MODEL_NAME = "MODELYARD_MODEL_NAME"
     MODEL_VERSION = "MODELYARD_MODEL_VERSION"
     PACKAGE_URI = "MODELYARD_PACKAGE_URI"

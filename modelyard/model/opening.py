@@ -100,7 +100,7 @@ class Model:
                 answer = self.predict(sample.request)
             except ValueError as error:
                 raise PackageRefused(f"{SAMPLES} line {number + 1}: the request is refused: {error}") from error
-            expected = sample.response.get("answer", sample.response)
+            expected = sample.response["answer"]
             if not _agree(answer, expected):
                 raise PackageRefused(f"{SAMPLES} line {number + 1}: answered {answer}, expected {expected}")
 

@@ -1,0 +1,43 @@
+"""The progress file: what a training tells while it runs. The process beside it serves the file as `/progress`."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modelyard.contract.wire import Phase, Progress
+
+__all__ = ["ProgressFile"]
+
+#: Seconds between two writes that tell nothing but numbers.
+_QUIET = 0.5
+
+
+class ProgressFile:
+    """Holds the progress of one attempt and writes it, whole, whenever it changed enough."""
+
+    def __init__(self, path: Path | None, run: str, attempt: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.progress = Progress(run=run, attempt=attempt, phase=Phase.STARTING)
+        self._path = path
+        self._clock = clock
+        self._written = float("-inf")
+
+    def tell(self, **changes: Any) -> None:
+        """Change fields of the progress; a change of phase or of what is saved or published is written at once."""
+        before = self.progress
+        self.progress = before.model_copy(update=changes)
+        important = any(
+            getattr(before, name) != getattr(self.progress, name)
+            for name in ("phase", "saved_step", "published", "resumed_step", "epoch")
+        )
+        if important or self._clock() - self._written >= _QUIET:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = self._clock()
+        if self._path is None:
+            return
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(self.progress.model_dump_json(by_alias=True, exclude_none=True))
+        temporary.replace(self._path)

@@ -1,0 +1,59 @@
+"""The status port of a training pod: `/progress`, `/metrics`, `/healthz`."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from modelyard.contract.wire import STATUS_PORT, Progress, Route
+
+__all__ = ["StatusServer"]
+
+_METRICS = (
+    ("modelyard_training_step", "Training steps done.", lambda progress: progress.step),
+    ("modelyard_training_progress_ratio", "Share of the training that is done.", lambda p: (p.percent or 0) / 100),
+    ("modelyard_training_eta_seconds", "Estimated seconds left.", lambda progress: progress.eta_seconds),
+    ("modelyard_training_saved_step", "Step of the newest saved state.", lambda progress: progress.saved_step),
+)
+
+
+class StatusServer:
+    """Serves what the progress file says."""
+
+    def __init__(self, read: Callable[[], Progress], port: int | None = None) -> None:
+        self._read = read
+        self._port = STATUS_PORT if port is None else port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen on every address of the pod."""
+        app = web.Application()
+        app.router.add_get(Route.PROGRESS, self._progress)
+        app.router.add_get(Route.METRICS, self._metrics)
+        app.router.add_get(Route.HEALTHZ, self._health)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _progress(self, _: web.Request) -> web.Response:
+        text = self._read().model_dump_json(by_alias=True, exclude_none=True)
+        return web.Response(text=text, content_type="application/json")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        progress, registry = self._read(), CollectorRegistry()
+        for name, words, value in _METRICS:
+            number = value(progress)
+            if number is not None:
+                Gauge(name, words, ["run"], registry=registry).labels(progress.run).set(number)
+        metric = Gauge("modelyard_training_metric", "The script's metrics.", ["run", "name"], registry=registry)
+        for name, number in progress.metrics.items():
+            metric.labels(progress.run, name).set(number)
+        return web.Response(body=generate_latest(registry), content_type="text/plain")
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
