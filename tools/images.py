@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
 from modelyard_local.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,7 +22,9 @@ def _steps() -> Steps:
 
 
 @click.group()
-@click.option("--context", envvar="CONTEXT", default="", help="Use this kube context's cluster instead of the local one.")
+@click.option(
+    "--context", envvar="CONTEXT", default="", help="Use this kube context's cluster instead of the local one."
+)
 @click.pass_context
 def main(command: click.Context, context: str) -> None:
     """A real one-node Kubernetes on this machine, in namespaces of its own."""

@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
+from typing import Any
 
 import uvloop
 
@@ -28,9 +30,7 @@ def main() -> int:
     return uvloop.run(_run(settings, ports))
 
 
-async def _run(settings: ServerSettings, ports: dict[str, int]) -> int:
-    from dataclasses import replace
-
+async def _run(settings: ServerSettings, ports: dict[str, Any]) -> int:
     return await Server(replace(settings, **ports)).run()
 
 

@@ -29,7 +29,7 @@ _DATATYPES: dict[type, str] = {
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """Return the body's JSON object; raise RequestError. Bare NaN and Infinity, as TensorFlow Serving takes, are read."""
+    """Return the body's JSON object, bare NaN and Infinity included; raise RequestError."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

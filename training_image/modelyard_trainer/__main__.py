@@ -12,7 +12,7 @@ def main() -> int:
     """Run one attempt; return the exit code that tells the Job how it ended."""
     parser = argparse.ArgumentParser(
         prog="modelyard_trainer",
-        description="Run a training as its run document says (MODELYARD_RUN), serving /progress, /metrics and /healthz.",
+        description="Run a training as its run document (MODELYARD_RUN) says; serves /progress, /metrics and /healthz.",
     )
     parser.add_argument("--port", type=int, default=None, help="status port (default: the contract's, 8081)")
     arguments = parser.parse_args()

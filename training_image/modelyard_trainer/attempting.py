@@ -83,9 +83,9 @@ class Attempt:
         except StorageError as error:
             code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.FAILED
             return Ending(code, f"spec.output.uri: {error}"), []
-        code = await self._run_script()
+        exit_code = await self._run_script()
         progress = self._progress()
-        return conclude(code, progress, self._failure(), stopping=self._stopping), progress.published
+        return conclude(exit_code, progress, self._failure(), stopping=self._stopping), progress.published
 
     def _already_published(self, store: Store) -> list[Published]:
         markers = store.list(layout.published_folder(self._document.run))

@@ -9,7 +9,7 @@ from modelyard.contract.wire import STATUS_PORT, Progress, Route
 
 __all__ = ["StatusServer"]
 
-_METRICS = (
+_METRICS: tuple[tuple[str, str, Callable[[Progress], float | None]], ...] = (
     ("modelyard_training_step", "Training steps done.", lambda progress: progress.step),
     ("modelyard_training_progress_ratio", "Share of the training that is done.", lambda p: (p.percent or 0) / 100),
     ("modelyard_training_eta_seconds", "Estimated seconds left.", lambda progress: progress.eta_seconds),

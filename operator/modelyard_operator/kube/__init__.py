@@ -1,0 +1,1 @@
+"""The edge to the API server: everything that is asked of it goes through here."""
