@@ -46,8 +46,8 @@ class WorkQueue(Generic[KeyType]):
         """Ask for a repeat after a failure; return the delay in seconds, twice as long each time, with jitter."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(FIRST_DELAY * 2 ** min(failures, 16), LONGEST_DELAY) * (0.75 + 0.5 * self._jitter())
-        delay = max(delay, at_least)
+        doubled = min(FIRST_DELAY * 2.0 ** min(failures, 16), LONGEST_DELAY)
+        delay = max(doubled * (0.75 + 0.5 * self._jitter()), at_least)
         self.add_after(key, delay)
         return delay
 

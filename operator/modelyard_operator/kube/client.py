@@ -38,7 +38,9 @@ _CHUNK = 500
 
 
 class KubeError(Exception):
-    """A request failed."""
+    """A request failed; `retry_after` is the least delay in seconds that the server asks for."""
+
+    retry_after = 0.0
 
 
 class NotFound(KubeError):
@@ -202,4 +204,6 @@ class KubeApi:
         document: Json = json.loads(text) if text[:1] == b"{" else {}
         if 200 <= status < 300:
             return document
-        raise _ERRORS.get(status, Unreachable)(document.get("message") or f"{method} {path} answered {status}")
+        failure = _ERRORS.get(status, Unreachable)(document.get("message") or f"{method} {path} answered {status}")
+        failure.retry_after = float((document.get("details") or {}).get("retryAfterSeconds", 0))
+        raise failure

@@ -1,6 +1,7 @@
 """Leadership: a Lease that one operator holds and renews. Correctness never rests on it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ __all__ = ["Leadership"]
 DURATION = 15.0
 RENEWAL = 5.0
 RETRY = 2.0
+_LOG = logging.getLogger(__name__)
 
 
 class Leadership:
@@ -22,25 +24,34 @@ class Leadership:
         self._identity = identity
         self._now = now
         self._seen: tuple[str, datetime] = ("", now())
+        self._answered = now()
         self.is_leader = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since the API server last answered about the Lease."""
+        return (self._now() - self._answered).total_seconds()
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
-        while not await self._try():
+        while True:
+            try:
+                if await self._try():
+                    break
+            except KubeError as error:
+                _LOG.warning("lease not read", extra={"error": str(error)})
             await asyncio.sleep(RETRY)
         self.is_leader = True
 
     async def keep(self) -> None:
         """Renew for ever; return when the Lease is lost."""
-        renewed = self._now()
-        while self._now() - renewed < timedelta(seconds=DURATION):
+        while self.age < DURATION:
             await asyncio.sleep(RENEWAL)
             try:
                 if not await self._try():
                     break
-                renewed = self._now()
-            except KubeError:
-                continue
+            except KubeError as error:
+                _LOG.warning("lease not renewed", extra={"error": str(error)})
         self.is_leader = False
 
     async def release(self) -> None:
@@ -60,6 +71,11 @@ class Leadership:
         return await self._api.get(KINDS["Lease"], self._namespace, "modelyard-operator")
 
     async def _try(self) -> bool:
+        done = await self._ask()
+        self._answered = self._now()
+        return done
+
+    async def _ask(self) -> bool:
         now = self._now()
         spec = {
             "holderIdentity": self._identity,

@@ -1,0 +1,112 @@
+"""Gathering: from the store to the frozen view that a pass decides from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelyard.contract.checkpoint import ModelCheckpoint
+from modelyard.contract.serving import ModelServing
+from modelyard.contract.training import ModelTraining
+from modelyard.contract.wire import Progress, ServingSummary
+from modelyard_operator.outcome import (
+    CheckpointView,
+    OperatorDefaults,
+    Sample,
+    ScriptContent,
+    ServingView,
+    TrainingView,
+)
+from modelyard_operator.store import Key, Store
+
+__all__ = ["checkpoint_view", "serving_view", "training_view"]
+
+Json = dict[str, Any]
+
+
+def training_view(
+    store: Store,
+    body: Json,
+    defaults: OperatorDefaults,
+    script: ScriptContent | None,
+    progress: Mapping[str, Sample[Progress]],
+) -> TrainingView:
+    """Gather what a training's pass may look at."""
+    key = Key("ModelTraining", body["metadata"]["namespace"], body["metadata"]["name"])
+    jobs = _owned(store.related("Job", key), body)
+    uids = {job["metadata"]["uid"] for job in jobs}
+    pods = tuple(pod for pod in store.related("Pod", key) if _owner(pod) in uids)
+    return TrainingView(
+        training=ModelTraining.read(body),
+        defaults=defaults,
+        script=script,
+        jobs=jobs,
+        pods=pods,
+        configs=_owned(store.related("ConfigMap", key), body),
+        checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
+        progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
+    )
+
+
+def checkpoint_view(store: Store, body: Json) -> CheckpointView:
+    """Gather what a checkpoint's pass may look at."""
+    checkpoint = ModelCheckpoint.read(body)
+    namespace, name = checkpoint.metadata.namespace, checkpoint.metadata.name
+    training = (
+        store.get(Key("ModelTraining", namespace, checkpoint.spec.training)) if checkpoint.spec.training else None
+    )
+    return CheckpointView(
+        checkpoint=checkpoint,
+        training=ModelTraining.read(training) if training else None,
+        servings=tuple(map(ModelServing.read, store.related("ModelServing", Key("ModelCheckpoint", namespace, name)))),
+    )
+
+
+def serving_view(
+    store: Store, body: Json, defaults: OperatorDefaults, summaries: Mapping[str, Sample[ServingSummary]]
+) -> ServingView:
+    """Gather what a serving's pass may look at."""
+    serving = ModelServing.read(body)
+    namespace, name = serving.metadata.namespace, serving.metadata.name
+    key = Key("ModelServing", namespace, name)
+    deployments = _owned(store.related("Deployment", key), body)
+    pods = tuple(store.related("Pod", key)) if deployments else ()
+    followed = Key("ModelTraining", namespace, serving.spec.model.training or "")
+    training = store.get(followed)
+    return ServingView(
+        serving=serving,
+        defaults=defaults,
+        training=ModelTraining.read(training) if training else None,
+        checkpoints=tuple(map(ModelCheckpoint.read, _checkpoints(store, serving, followed))),
+        deployments=deployments,
+        pods=pods,
+        service=_one(_owned(store.related("Service", key), body), name),
+        disruption_budget=_one(_owned(store.related("PodDisruptionBudget", key), body), name),
+        summaries={uid: summaries[uid] for uid in _uids(pods) if uid in summaries},
+    )
+
+
+def _checkpoints(store: Store, serving: ModelServing, followed: Key) -> list[Json]:
+    roles = (serving.status.stable, serving.status.candidate)
+    names = [serving.spec.model.checkpoint, *(role.checkpoint for role in roles if role is not None)]
+    found = {item["metadata"]["name"]: item for item in store.related("ModelCheckpoint", followed)}
+    for name in filter(None, names):
+        item = store.get(Key("ModelCheckpoint", serving.metadata.namespace, name))
+        if item is not None:
+            found.setdefault(name, item)
+    return list(found.values())
+
+
+def _owned(items: Iterable[Json], parent: Json) -> tuple[Json, ...]:
+    return tuple(item for item in items if _owner(item) == parent["metadata"]["uid"])
+
+
+def _owner(item: Json) -> str:
+    references = item["metadata"].get("ownerReferences", ())
+    return next((str(reference["uid"]) for reference in references if reference.get("controller")), "")
+
+
+def _one(items: Iterable[Json], name: str) -> Json | None:
+    return next((item for item in items if item["metadata"]["name"] == name), None)
+
+
+def _uids(pods: Iterable[Json]) -> list[str]:
+    return [pod["metadata"]["uid"] for pod in pods]
