@@ -124,7 +124,9 @@ class Operator:
         passes = Reconciler(api, self._store, self._notices, self._samples, defaults=self._settings.defaults, now=_now)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
             sampler = Sampler(self._store, self._queue, self._samples, session, self._metrics, now=_now)
-            watching = asyncio.create_task(watch(self._notices, self._settings.namespaces), name="watching")
+            watching = asyncio.create_task(
+                watch(self._notices, self._settings.namespaces, self._settings.identity), name="watching"
+            )
             parts = {watching, asyncio.create_task(sampler.run()), asyncio.create_task(resync.run())}
             workers = {asyncio.create_task(work(self._queue, passes, self._metrics)) for _ in range(WORKERS)}
             try:

@@ -1,7 +1,7 @@
 """Watching: kopf's watch streams end here. A handler takes note and returns; it asks nobody and decides nothing."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -14,11 +14,13 @@ from modelyard_operator.store import PARENTS
 __all__ = ["watch"]
 
 
-async def watch(notices: Notices, namespaces: Sequence[str]) -> None:
+async def watch(notices: Notices, namespaces: Sequence[str], identity: str) -> None:
     """Watch until cancelled; return or raise when kopf gives up."""
     await kopf.operator(
         registry=_registry(notices),
         settings=_settings(),
+        # kopf does not export the type of an identity, and without one it looks the user up
+        identity=cast(Any, identity),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=tuple(namespaces),
