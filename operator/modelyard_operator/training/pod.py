@@ -23,7 +23,7 @@ __all__ = ["TRAINER", "pod_template"]
 Json = dict[str, Any]
 
 #: What the training images run for scripts and modules.
-TRAINER = ("python", "-m", "modelyard_trainer")
+TRAINER = ("python3", "-m", "modelyard_trainer")
 #: Seconds between SIGTERM and SIGKILL: time to save the state of a large model.
 _GRACE_SECONDS = 60
 
