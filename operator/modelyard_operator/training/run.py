@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from modelyard.contract.training import FinishedRun, RunPhase, RunStatus, TrainingReason
-from modelyard.contract.wire import Annotation
+from modelyard.contract.wire import Annotation, ExitCode
 from modelyard_operator.conditions import clip
 from modelyard_operator.outcome import Manifest, TrainingView
 from modelyard_operator.training.jobs import ended_at, failure, find_job, has_ended, has_succeeded, pods_of, reason_of
@@ -156,6 +156,9 @@ def _unfinished(view: TrainingView, told: RunStatus, job: Manifest, pods: list[M
     if job.get("spec", {}).get("suspend"):
         text = "spec.suspend is true: the run goes on from its saved state when it is set back"
         return CurrentRun(_waiting(told, RunPhase.SUSPENDED, "Suspended", text))
+    if _exit_code(pods) == ExitCode.DONE:
+        # The Job says that it is complete a moment after its container.
+        return CurrentRun(told.model_copy(update={"phase": RunPhase.RUNNING, "reason": None, "message": ""}))
     pod = next((pod for pod in reversed(pods) if not is_leaving(pod)), None)
     if pod is None:
         return _between_attempts(view, told, job, pods, now)
@@ -178,7 +181,8 @@ def _between_attempts(
 ) -> CurrentRun:
     if text := next((text for text in map(failure_text, reversed(pods)) if text), ""):
         limit = job["spec"].get("backoffLimit")
-        text = f"attempt {told.attempts} failed and is repeated (spec.backoffLimit {limit}): {text}"
+        if _exit_code(pods) != ExitCode.CONFIGURATION:
+            text = f"attempt {told.attempts} failed and is repeated (spec.backoffLimit {limit}): {text}"
         return CurrentRun(_waiting(told, RunPhase.PENDING, "AttemptFailed", text))
     since = created_at(job) or now
     if pods or now < since + POD_GRACE:
@@ -188,6 +192,12 @@ def _between_attempts(
     field = f"does the ServiceAccount {account} of spec.storage.serviceAccountName exist, and" if account else "does"
     text = f"no pod has been admitted: {field} a quota allow it? See kubectl describe job {told.name}"
     return CurrentRun(_waiting(told, RunPhase.PENDING, "NoPod", text), stuck=True)
+
+
+def _exit_code(pods: list[Manifest]) -> int | None:
+    """Return what the newest pod's training container ended with, if it has."""
+    ended = container_status(pods[-1], CONTAINER).get("state", {}).get("terminated") if pods else None
+    return int(ended["exitCode"]) if ended else None
 
 
 def _waiting(told: RunStatus, phase: RunPhase, reason: str | None, message: str) -> RunStatus:
