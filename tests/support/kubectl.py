@@ -1,6 +1,7 @@
 """The cluster as the end-to-end tests see it: kubectl, waiting, conditions."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def local_tool(*arguments: str) -> str:
     """Run the cluster tool and return what it prints."""
     command = [sys.executable, "-m", "modelyard_local", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "local")}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
 
 def wait_until(check: Callable[[], Found], seconds: float, what: str, pause: float = 0.5) -> Found:
