@@ -5,7 +5,7 @@ import random
 import pytest
 
 from modelyard_operator.kube.client import Conflict, Throttled, Unreachable
-from tests.simulation.test_main_job import end_state, served, serve_two_models
+from tests.simulation.test_main_job import end_state, serve_two_models, served
 from tests.support.operating import Story, serving, training
 
 

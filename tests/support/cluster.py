@@ -13,7 +13,6 @@ from urllib.parse import unquote
 from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
-from modelyard.contract.wire import Label
 from modelyard_operator.kube.client import KINDS, Conflict, Invalid, Kind, KubeApi, NotFound
 from modelyard_operator.store import Key
 

@@ -77,7 +77,7 @@ def condition(resource: dict[str, Any], kind: str) -> tuple[str, str, str]:
     """Return (status, reason, message) of a condition; ("Unknown", "", "") if it is not there."""
     for entry in resource.get("status", {}).get("conditions", []):
         if entry["type"] == kind:
-            return entry["status"], entry["reason"], entry.get("message", "")
+            return entry["status"], entry.get("reason", ""), entry.get("message", "")
     return "Unknown", "", ""
 
 
