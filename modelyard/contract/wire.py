@@ -65,6 +65,8 @@ class Annotation:
     """On a run's ConfigMap: hash of what is trained, without the retrain token."""
     TEMPLATE = f"{GROUP}/template"
     """On a run's Job: hash of its pod template as it was rendered."""
+    PUBLISHED = f"{GROUP}/published"
+    """On a ModelCheckpoint: when its marker was written, by the publisher's clock."""
 
 
 class Environment:

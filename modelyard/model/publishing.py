@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -70,14 +70,14 @@ class Publication:
     """Raw requests whose answers are kept and replayed before a server gets traffic."""
 
 
-def publish(model: Any, publication: Publication, store: Store, now: datetime) -> Published:
+def publish(model: Any, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:
     """Make the package of a Keras model and publish it; return the marker that stands, ours or an earlier one's.
 
     Raises PublishError, FeatureError or StorageError; then nothing is published.
     """
     with tempfile.TemporaryDirectory(prefix="modelyard-package-") as name:
         folder = Path(name)
-        build_package(model, publication, folder, now)
+        build_package(model, publication, folder, now())
         return upload_package(folder, publication, store, now)
 
 
@@ -103,7 +103,9 @@ def build_package(model: Any, publication: Publication, folder: Path, now: datet
     _write(folder, MANIFEST, _manifest(publication, variants, _entries(folder), now))
 
 
-def upload_package(folder: Path, publication: Publication, store: Store, now: datetime) -> Published:
+def upload_package(
+    folder: Path, publication: Publication, store: Store, now: Callable[[], datetime]
+) -> Published:
     """Upload a finished package and publish it with one create-once marker."""
     prefix = layout.attempt_prefix(publication.run, publication.step, publication.attempt)
     manifest = (folder / MANIFEST).read_bytes()
@@ -116,7 +118,7 @@ def upload_package(folder: Path, publication: Publication, store: Store, now: da
         digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
         metrics=dict(publication.metrics),
         token=publication.attempt,
-        created=now.isoformat(),
+        created=now().isoformat(),
     )
     marker = layout.published_marker(publication.run, publication.step)
     if store.create_once(marker, json.dumps(published.document()).encode()):

@@ -160,7 +160,7 @@ class Run:
             holdout=holdout,
             samples=samples,
         )
-        published = publish(model, publication, self._store, datetime.now(UTC))
+        published = publish(model, publication, self._store, lambda: datetime.now(UTC))
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
         print(f"published {published.uri} {published.digest}", flush=True)
         return published

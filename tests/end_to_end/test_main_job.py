@@ -152,19 +152,25 @@ def test_changes_come_in_without_a_lost_request_and_bad_ones_not_at_all(digits: 
 
 def tell_marker_to_ready(kubectl: Kubectl, checkpoint: str, record_property) -> None:
     """Print where the seconds go from the published marker to the first ready pod of the candidate."""
-    created = kubectl.get("modelcheckpoint", checkpoint)["metadata"]["creationTimestamp"]
+    metadata = kubectl.get("modelcheckpoint", checkpoint)["metadata"]
+    created, marker = metadata["creationTimestamp"], metadata["annotations"]["modelyard.dev/published"]
     pods = [
         p for p in ready_pods(kubectl) if p["metadata"]["annotations"].get("modelyard.dev/checkpoint") == checkpoint
     ]
     first = min(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
     times = {entry["type"]: entry["lastTransitionTime"] for entry in first["status"]["conditions"]}
+    started = first["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    # the API server's times are whole seconds, cut off: each figure may be a second off
     told = {
+        "marker to checkpoint recorded": round(seconds_between(marker, created), 1),
         "checkpoint recorded to pod created": seconds_between(created, first["metadata"]["creationTimestamp"]),
-        "checkpoint recorded to pod ready": seconds_between(created, times["Ready"]),
+        "pod created to server started": seconds_between(first["metadata"]["creationTimestamp"], started),
+        "server started to pod ready": seconds_between(started, times["Ready"]),
+        "marker to pod ready": round(seconds_between(marker, times["Ready"]), 1),
     }
     record_property("marker_to_ready", json.dumps(told))
     print("seconds:", json.dumps(told))
-    assert told["checkpoint recorded to pod ready"] < 60
+    assert told["marker to pod ready"] < 60
 
 
 def test_a_killed_training_goes_on_where_it_was(digits: Kubectl):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from modelyard.contract.checkpoint import CheckpointSpec, ModelCheckpoint
 from modelyard.contract.meta import API_VERSION
 from modelyard.contract.training import PublishedCheckpoint, TrainingReason
-from modelyard.contract.wire import MANAGED_BY, Label, Published
+from modelyard.contract.wire import MANAGED_BY, Annotation, Label, Published
 from modelyard_operator.checkpoint.gate import recency
 from modelyard_operator.outcome import Event, Manifest, TrainingView
 from modelyard_operator.pods import owner_reference
@@ -70,6 +70,7 @@ def _record(view: TrainingView, run: str, name: str, published: Published) -> tu
             "name": name,
             "namespace": training.metadata.namespace,
             "labels": {Label.MANAGED_BY: MANAGED_BY, Label.TRAINING: training.metadata.name, Label.RUN: run},
+            **({"annotations": {Annotation.PUBLISHED: published.created}} if published.created else {}),
             "ownerReferences": [owner_reference(training, "ModelTraining")],
         },
         "spec": spec.document(),
