@@ -38,7 +38,7 @@ _FINISH_SECONDS = 5.0
 def main() -> int:
     """Run the operator; return the exit code."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        sys.stdout.write(f"The Modelyard operator. It is configured by its environment:\n\n{Settings.__doc__}\n")
+        sys.stdout.write(f"usage: python3 -m modelyard_operator\n\nThe Modelyard operator. {Settings.__doc__}\n")
         return 0
     try:
         settings = Settings.read(os.environ)

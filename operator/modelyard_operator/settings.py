@@ -24,7 +24,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment variables of the operator; `python -m modelyard_operator --help` prints this table.
+    """It is configured by environment variables.
 
     MODELYARD_TRAINING_IMAGE   image of trainings that name none (required)
     MODELYARD_SERVING_IMAGE    image of servings that name none (required)

@@ -81,7 +81,8 @@ class Attempt:
                 return Ending(ExitCode.DONE, "published by an earlier attempt"), published
             self._probe(store)
         except StorageError as error:
-            code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.FAILED
+            # what is out of reach may come back: that is no failure of the training
+            code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.INTERRUPTED
             return Ending(code, f"spec.output.uri: {error}"), []
         exit_code = await self._run_script()
         progress = self._progress()

@@ -1,8 +1,12 @@
 """S3 and everything that speaks it, through obstore. Creating once is a conditional PUT (`If-None-Match: *`)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelyard.model.storage.errors import NotFound, Refused, StorageError, Unreachable
 from modelyard.model.storage.store import check_path
@@ -14,7 +18,13 @@ try:
 except ModuleNotFoundError as error:
     raise Refused("s3:// needs the package obstore: pip install 'modelyard[s3]'") from error
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 __all__ = ["S3Store"]
+
+#: A store that does not answer is told of within seconds; whoever asked tries again.
+_RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
 class S3Store:
@@ -26,7 +36,7 @@ class S3Store:
         self._prefix = prefix
 
     @classmethod
-    def open(cls, uri: str, environment: Mapping[str, str]) -> "S3Store":
+    def open(cls, uri: str, environment: Mapping[str, str]) -> S3Store:
         """Open with the AWS_* variables: ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, REGION, ENDPOINT_URL."""
         name, _, prefix = uri.removeprefix("s3://").partition("/")
         endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
@@ -38,8 +48,11 @@ class S3Store:
             "endpoint": endpoint,
         }
         given = {name: value for name, value in options.items() if value}
-        client = {"allow_http": True} if endpoint and endpoint.startswith("http://") else {}
-        return cls(uri, Bucket(name, client_options=client, **given), prefix.strip("/"))
+        client: ClientConfig = {"connect_timeout": "5s"}
+        if endpoint and endpoint.startswith("http://"):
+            client["allow_http"] = True
+        bucket = Bucket(name, client_options=client, retry_config=_RETRIES, **given)
+        return cls(uri, bucket, prefix.strip("/"))
 
     def read(self, path: str) -> bytes:
         """Return an object's bytes."""

@@ -181,7 +181,9 @@ def _between_attempts(
 ) -> CurrentRun:
     if text := next((text for text in map(failure_text, reversed(pods)) if text), ""):
         limit = job["spec"].get("backoffLimit")
-        if _exit_code(pods) != ExitCode.CONFIGURATION:
+        if _exit_code(pods) == ExitCode.INTERRUPTED:
+            text = f"attempt {told.attempts} is followed by another one: {text}"
+        elif _exit_code(pods) != ExitCode.CONFIGURATION:
             text = f"attempt {told.attempts} failed and is repeated (spec.backoffLimit {limit}): {text}"
         return CurrentRun(_waiting(told, RunPhase.PENDING, "AttemptFailed", text))
     since = created_at(job) or now
