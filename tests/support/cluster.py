@@ -127,7 +127,10 @@ class Api(KubeApi):
             self.writes.append(f"DELETE {kind.kind} {name}")
             self.remove(key)
             return {}
-        raise AssertionError(f"{method} is not used")
+        if body["metadata"]["resourceVersion"] != self.objects[key]["metadata"]["resourceVersion"]:
+            raise Conflict("another resourceVersion")
+        self._store(key, body)
+        return self.objects[key]
 
     def _create(self, body: Json) -> Json:
         key = Key(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])

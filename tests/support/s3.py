@@ -5,7 +5,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +45,14 @@ def build_server() -> Path:
 
 
 @contextmanager
-def s3_server(folder: Path, host: str, port: int) -> Iterator[S3Server]:
-    """Run a server with the bucket `models`; pods reach it if `host` is an address of the node."""
-    (folder / "models").mkdir(parents=True)
-    address = f"{host}:{port}"
-    command = [str(build_server()), "--port", address, "--access", ACCESS, "--secret", SECRET, "posix", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+def s3_server(folder: Path, address: str, prefix: Sequence[str] = ()) -> Iterator[S3Server]:
+    """Run a server with the bucket `models`; `prefix` is a command that runs another one somewhere else."""
+    (folder / "models").mkdir(parents=True, exist_ok=True)
+    server = [str(build_server()), "--port", address, "--access", ACCESS, "--secret", SECRET, "posix", str(folder)]
+    with subprocess.Popen([*prefix, *server], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _await(address)
+            if not prefix:
+                _await(address)
             yield S3Server(address, folder)
         finally:
             process.terminate()
