@@ -1,0 +1,61 @@
+"""What the cluster itself must give: names, policies, metrics for autoscaling, volumes that stay."""
+
+import json
+
+from tests.support.kubectl import Kubectl, condition, is_ready, wait_until
+
+ASK = """
+import sys, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=3).status)
+except OSError as error:
+    print("no answer", error)
+"""
+
+
+def ask(kubectl: Kubectl, url: str) -> str:
+    """Ask from inside a serving pod."""
+    pods = kubectl.list("pods", "modelyard.dev/serving=digits")
+    running = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return kubectl("exec", running[0]["metadata"]["name"], "--", "python3", "-c", ASK, url).strip()
+
+
+def test_services_have_names_and_policies_are_enforced(digits: Kubectl):
+    url = f"http://digits.{digits.namespace}.svc.cluster.local/v2/health/ready"
+    assert ask(digits, url) == "200"
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "closed"},
+        "spec": {"podSelector": {"matchLabels": {"modelyard.dev/serving": "digits"}}, "policyTypes": ["Ingress"]},
+    }
+    digits.apply(policy)
+    wait_until(lambda: "no answer" in ask(digits, url), 20, "the policy closes the door")
+    digits("delete", "networkpolicy", "closed")
+    wait_until(lambda: ask(digits, url) == "200", 20, "the door is open again")
+
+
+def test_a_horizontal_pod_autoscaler_can_scale_a_serving(digits: Kubectl):
+    wait_until(lambda: is_ready(digits.get("modelserving", "digits")), 120, "the serving is settled")
+    target = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "ModelServing", "name": "digits"}
+    cpu = {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "10"}}
+    spec = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 4}
+    spec["metrics"] = [{"type": "Resource", "resource": cpu}]
+    autoscaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "digits"}}
+    digits.apply({**autoscaler, "spec": spec})
+    wait_until(
+        lambda: condition(digits.get("hpa", "digits"), "ScalingActive")[0] == "True",
+        120,
+        "the autoscaler sees the pods",
+    )
+    wait_until(lambda: digits.get("modelserving", "digits")["status"]["ready"] == "3/3", 90, "it scales to its minimum")
+    digits("delete", "hpa", "digits")
+    digits("scale", "modelserving", "digits", "--replicas=2")
+    wait_until(lambda: digits.get("modelserving", "digits")["status"]["ready"] == "2/2", 90, "2/2 after scaling back")
+
+
+def test_a_pod_that_is_not_restricted_is_not_admitted(digits: Kubectl):
+    container = {"name": "it", "image": "localhost/x", "securityContext": {"privileged": True}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "privileged"}, "spec": {"containers": [container]}}
+    answer = digits("apply", "--filename=-", stdin=json.dumps(pod), check=False)
+    assert "violates PodSecurity" in answer, answer
