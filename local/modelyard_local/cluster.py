@@ -1,5 +1,6 @@
 """Bringing the local cluster up and down, and asking how it is."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,6 +22,11 @@ from modelyard_local.steps import Steps
 __all__ = ["ClusterError", "LocalCluster"]
 
 START_DEADLINE = 120.0
+#: Namespaces of its own for processes, mounts, network, host name and shared memory; mounts never spread outwards.
+UNSHARE = (
+    *("unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--mount", "--net", "--uts", "--ipc"),
+    *("--propagation", "slave"),
+)
 #: What `down --reset` forgets: objects, volumes, logs. Imported images and certificates stay.
 RESET = ("etcd", "kubelet", "podlogs", "log", "volumes")
 
@@ -59,9 +65,10 @@ class LocalCluster:
         if self.is_up():
             steps.finish("The local cluster is up already, looked at")
             return
+        # what an interrupted start has left would be in the way
+        self.down(steps=None)
         self._check()
         self.build(steps)
-        self.down(steps=None)
         with steps.step("certificates and configuration"):
             create_certificates(self.settings)
             for folder in ("run", "log", "kubelet", "containerd", "podlogs", "etcd", "volumes"):
@@ -86,6 +93,7 @@ class LocalCluster:
         run = self.settings.run
         for name in ("relay", "unshare", "node"):
             _kill(run / f"{name}.pid")
+        _kill_strays(self.settings.state)
         _remove_cgroups()
         shutil.rmtree(run, ignore_errors=True)
         if purge:
@@ -146,8 +154,7 @@ class LocalCluster:
         run = self.settings.run
         with (self.settings.logs / "node.log").open("ab") as log:
             outer = subprocess.Popen(
-                ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--mount", "--net", "--uts", "--ipc"]
-                + ["--propagation", "slave", sys.executable, "-m", "modelyard_local.node"],
+                [*UNSHARE, sys.executable, "-m", "modelyard_local.node", str(self.settings.state)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -161,8 +168,11 @@ class LocalCluster:
         node = self._await(lambda: children.read_text().strip() if children.exists() else "", "the node's process")
         _write_pid(run / "node.pid", int(node))
         relay = subprocess.Popen(
-            ["socat", f"TCP-LISTEN:{self.settings.api_port},bind=127.0.0.1,reuseaddr,fork"]
-            + [f"UNIX-CONNECT:{run}/api.sock"],
+            [
+                "socat",
+                f"TCP-LISTEN:{self.settings.api_port},bind=127.0.0.1,reuseaddr,fork",
+                f"UNIX-CONNECT:{run}/api.sock",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
@@ -257,6 +267,20 @@ def _kill(path: Path) -> None:
     deadline = time.monotonic() + 30
     while _is_alive(path) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _kill_strays(state: Path) -> None:
+    """End what a start began and was killed before it could write down."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        is_node = words[0] == "unshare" and str(state) in words
+        is_relay = words[0] == "socat" and f"UNIX-CONNECT:{state}/run/api.sock" in words
+        if is_node or is_relay:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _remove_cgroups() -> None:

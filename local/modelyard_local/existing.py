@@ -1,6 +1,6 @@
 """An existing cluster, named by a kube context: the same commands, and the machine is never touched."""
 
-import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,9 +28,17 @@ class ExistingCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The user's kubeconfig: the first file of KUBECONFIG, or ~/.kube/config."""
-        listed = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-        return Path(listed) if listed else Path.home() / ".kube" / "config"
+        """A copy of the user's kubeconfig with this context alone, so that no other cluster is ever reached."""
+        command = [str(self.kubectl_path), "config", "view", "--minify", "--flatten", "--raw"]
+        done = subprocess.run([*command, f"--context={self.settings.context}"], capture_output=True, text=True)
+        if done.returncode:
+            raise ClusterError(f"CONTEXT={self.settings.context}: {done.stderr.strip()}")
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", self.settings.context)
+        target = self.settings.state.parent / "contexts" / f"{name}.kubeconfig"
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target.touch(mode=0o600)
+        target.write_text(done.stdout)
+        return target
 
     def build(self, steps: Steps) -> None:
         """Build nothing."""

@@ -1,8 +1,14 @@
 """What the cluster itself must give: names, policies, metrics for autoscaling, volumes that stay."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
-from tests.support.kubectl import Kubectl, condition, is_ready, wait_until
+import pytest
+import yaml
+
+from tests.support.kubectl import Kubectl, condition, is_ready, local_tool, wait_until
 
 ASK = """
 import sys, urllib.request
@@ -52,6 +58,25 @@ def test_a_horizontal_pod_autoscaler_can_scale_a_serving(digits: Kubectl):
     digits("delete", "hpa", "digits")
     digits("scale", "modelserving", "digits", "--replicas=2")
     wait_until(lambda: digits.get("modelserving", "digits")["status"]["ready"] == "2/2", 90, "2/2 after scaling back")
+
+
+def test_an_existing_cluster_is_used_by_its_context_and_never_stopped(digits: Kubectl, tmp_path: Path):
+    """The local cluster plays the existing one; the kubeconfig's current context is another."""
+    known = yaml.safe_load(Path(local_tool("kubeconfig")).read_text())
+    [context] = known["contexts"]
+    known["contexts"] = [{"name": "theirs", "context": context["context"]}, {"name": "wrong", "context": {}}]
+    known["current-context"] = "wrong"
+    (tmp_path / "config").write_text(yaml.safe_dump(known))
+    binaries = Path(local_tool("kubectl")).parent
+    environment = {"KUBECONFIG": str(tmp_path / "config"), "CONTEXT": "theirs", "XDG_STATE_HOME": str(tmp_path)}
+    environment["PATH"] = f"{binaries}:{os.environ['PATH']}"
+    assert "Server Version" in local_tool("status", **environment)
+    theirs = Kubectl(local_tool("kubectl", **environment), local_tool("kubeconfig", **environment), digits.namespace)
+    assert theirs.get("modelserving", "digits")["metadata"]["name"] == "digits"
+    assert "left alone" in local_tool("down", **environment)
+    assert theirs.get("modelserving", "digits")
+    with pytest.raises(subprocess.CalledProcessError):
+        local_tool("status", **environment | {"CONTEXT": "nobody's"})
 
 
 def test_a_pod_that_is_not_restricted_is_not_admitted(digits: Kubectl):

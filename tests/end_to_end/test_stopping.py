@@ -5,6 +5,7 @@ Runs after the other files: it takes the cluster away under everything.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,8 +78,6 @@ def test_a_busy_port_is_one_clear_line_and_nothing_is_started():
     local_tool("down")
     command = [sys.executable, "-m", "modelyard_local", "up"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "local")}
-    import socket
-
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 6443))
         busy.listen()

@@ -13,11 +13,11 @@ Found = TypeVar("Found")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def local_tool(*arguments: str) -> str:
+def local_tool(*arguments: str, **environment: str) -> str:
     """Run the cluster tool and return what it prints."""
     command = [sys.executable, "-m", "modelyard_local", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "local")}
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+    variables = {**os.environ, "PYTHONPATH": str(ROOT / "local"), **environment}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout.strip()
 
 
 def wait_until(check: Callable[[], Found], seconds: float, what: str, pause: float = 0.5) -> Found:
