@@ -105,7 +105,7 @@ def is_settled(resource: dict[str, Any]) -> bool:
     if stalled["status"] == "True":
         raise DemoError(f"{resource['kind']} {resource['metadata']['name']}: {stalled['message']}")
     observed = resource.get("status", {}).get("observedGeneration") == resource["metadata"]["generation"]
-    return observed and condition(resource, "Ready")["status"] == "True"
+    return bool(observed and condition(resource, "Ready")["status"] == "True")
 
 
 def training_line(training: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def fetch_wheels() -> None:
     if marker.exists() and marker.read_text() == stamp:
         return
     WHEELS.mkdir(parents=True, exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", WHEELS]
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(WHEELS)]
     run(*pip, *(f"--requirement={path}" for path in lists), "pip")
     newest = max(WHEELS.glob("pip-*.whl"), key=lambda path: path.stat().st_mtime)
     # pip runs from its own wheel inside the build, whatever its version is called

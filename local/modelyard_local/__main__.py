@@ -14,7 +14,6 @@ from modelyard_local.settings import Settings
 from modelyard_local.steps import Steps
 
 Cluster = LocalCluster | ExistingCluster
-pass_cluster = click.make_pass_decorator(object)
 
 
 def _steps() -> Steps:
@@ -36,14 +35,14 @@ def main(command: click.Context, context: str) -> None:
 
 
 @main.command()
-@pass_cluster
+@click.pass_obj
 def up(cluster: Cluster) -> None:
     """Bring the cluster up; nothing happens if it is up."""
     cluster.up(_steps())
 
 
 @main.command()
-@pass_cluster
+@click.pass_obj
 def build(cluster: Cluster) -> None:
     """Install and build what the cluster needs, without starting it."""
     cluster.build(_steps())
@@ -52,35 +51,35 @@ def build(cluster: Cluster) -> None:
 @main.command()
 @click.option("--reset", is_flag=True, help="Forget all objects and volumes; keep images and certificates.")
 @click.option("--purge", is_flag=True, help="Remove everything but the cache of built binaries.")
-@pass_cluster
+@click.pass_obj
 def down(cluster: Cluster, reset: bool, purge: bool) -> None:
     """Stop the cluster. Objects and images stay for the next start."""
     cluster.down(_steps(), reset=reset, purge=purge)
 
 
 @main.command()
-@pass_cluster
+@click.pass_obj
 def status(cluster: Cluster) -> None:
     """Say how the cluster is; exit status 1 if it is down."""
     click.echo(cluster.status())
 
 
 @main.command()
-@pass_cluster
+@click.pass_obj
 def kubeconfig(cluster: Cluster) -> None:
     """Print the path of the kubeconfig."""
     click.echo(cluster.kubeconfig)
 
 
 @main.command()
-@pass_cluster
+@click.pass_obj
 def kubectl(cluster: Cluster) -> None:
     """Print the path of a kubectl."""
     click.echo(cluster.kubectl_path)
 
 
 @main.command("audit-log")
-@pass_cluster
+@click.pass_obj
 def audit_log(cluster: Cluster) -> None:
     """Print the path of the API server's record of the operator's requests."""
     click.echo(cluster.settings.audit_log)
@@ -88,7 +87,7 @@ def audit_log(cluster: Cluster) -> None:
 
 @main.command()
 @click.argument("component")
-@pass_cluster
+@click.pass_obj
 def logs(cluster: Cluster, component: str) -> None:
     """Print the path of a component's log (`node` is the supervisor's)."""
     path = cluster.settings.logs / f"{component}.log"
@@ -100,14 +99,14 @@ def logs(cluster: Cluster, component: str) -> None:
 
 @main.command()
 @click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@pass_cluster
+@click.pass_obj
 def load(cluster: Cluster, archives: tuple[Path, ...]) -> None:
     """Import image archives into the node."""
     cluster.load(list(archives))
 
 
 @main.command("base-image")
-@pass_cluster
+@click.pass_obj
 def base_image(cluster: Cluster) -> None:
     """Print the paths of the archives of the base and the builder image, making them on first use."""
     for archive in cluster.base_images():
@@ -116,7 +115,7 @@ def base_image(cluster: Cluster) -> None:
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@pass_cluster
+@click.pass_obj
 def execute(cluster: Cluster, command: tuple[str, ...]) -> None:
     """Run a command in the node's network namespace, where pods and services can be reached."""
     line = cluster.enter(*command)

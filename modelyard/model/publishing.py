@@ -103,9 +103,7 @@ def build_package(model: Any, publication: Publication, folder: Path, now: datet
     _write(folder, MANIFEST, _manifest(publication, variants, _entries(folder), now))
 
 
-def upload_package(
-    folder: Path, publication: Publication, store: Store, now: Callable[[], datetime]
-) -> Published:
+def upload_package(folder: Path, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:
     """Upload a finished package and publish it with one create-once marker."""
     prefix = layout.attempt_prefix(publication.run, publication.step, publication.attempt)
     manifest = (folder / MANIFEST).read_bytes()

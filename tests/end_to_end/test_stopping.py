@@ -15,8 +15,6 @@ import pytest
 
 from tests.support.kubectl import ROOT, Kubectl, is_ready, local_tool, wait_until
 
-pytestmark = pytest.mark.skipif(bool(os.environ.get("CONTEXT")), reason="an existing cluster is never stopped")
-
 
 def left_behind() -> dict[str, list[str]]:
     """Return what a cluster could leave on this machine outside its namespaces."""
