@@ -148,7 +148,7 @@ class LocalCluster:
         machine = inspect_machine(self.settings.state, self.settings.api_port)
         found = problems(machine, api_port=self.settings.api_port, built=is_built(self.settings.cache))
         if found:
-            raise ClusterError("the local cluster cannot start here:\n" + "\n".join(f"  - {line}" for line in found))
+            raise ClusterError("\nError: ".join(found))
 
     def _start(self) -> None:
         run = self.settings.run

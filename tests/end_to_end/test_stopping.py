@@ -80,8 +80,9 @@ def test_a_busy_port_is_one_clear_line_and_nothing_is_started():
         busy.bind(("127.0.0.1", 6443))
         busy.listen()
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        left = left_behind()
+    local_tool("up")
     assert done.returncode == 1
     assert "port 6443 of 127.0.0.1 is taken" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert left_behind() == nothing()
-    local_tool("up")
+    assert left == nothing()
