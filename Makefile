@@ -108,6 +108,10 @@ test: venv ## Every tier, from nothing
 	$(MAKE) --no-print-directory deploy
 	$(PY) -m pytest -q --durations=15 tests
 
+.PHONY: sample-quality
+sample-quality: venv ## How good the samples' models are, over three seeds
+	@$(PY) tests/benchmarks/sample_quality.py
+
 .PHONY: format
 format: venv ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff check --quiet --fix $(CODE) || true

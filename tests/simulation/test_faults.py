@@ -5,6 +5,7 @@ import random
 import pytest
 
 from modelyard_operator.kube.client import Conflict, Throttled, Unreachable
+from modelyard_operator.store import Key
 from tests.simulation.test_main_job import end_state, serve_two_models, served
 from tests.support.operating import Story, serving, training
 
@@ -120,5 +121,36 @@ def test_a_child_that_is_deleted_or_changed_by_hand_comes_back():
         await story.settle(20)
         assert service in story.api.objects
         assert story.api.objects[deployment]["spec"]["replicas"] == 3
+
+    Story().run(play)
+
+
+def test_a_service_goes_on_when_its_training_is_deleted():
+    async def play(story: Story) -> None:
+        story.apply(training(), serving())
+        await story.until(lambda: story.is_ready("ModelServing", "digits"))
+        first = served(story)
+        story.api.remove(Key("ModelTraining", "team", "digits"))
+        await story.settle(60)
+        assert not story.api.of_kind("ModelCheckpoint")
+        assert story.ready_pods() == 3
+        assert served(story) == first
+        [deployment] = story.api.of_kind("Deployment")
+        story.api.change(Key("ModelServing", "team", "digits"), lambda body: body["spec"].update(replicas=4))
+        await story.settle(30)
+        assert story.ready_pods() == 4
+        assert story.api.of_kind("Deployment")[0]["metadata"]["name"] == deployment["metadata"]["name"]
+
+    Story().run(play)
+
+
+def test_everything_of_a_serving_goes_with_it():
+    async def play(story: Story) -> None:
+        story.apply(training(), serving())
+        await story.until(lambda: story.is_ready("ModelServing", "digits"))
+        story.api.remove(Key("ModelServing", "team", "digits"))
+        story.api.remove(Key("ModelTraining", "team", "digits"))
+        await story.settle(30)
+        assert [key for key in story.api.objects if key.kind != "Event"] == []
 
     Story().run(play)
