@@ -19,11 +19,14 @@ except OSError as error:
 """
 
 
+def running_pods(kubectl: Kubectl) -> list[dict]:
+    pods = kubectl.list("pods", "modelyard.dev/serving=digits")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
 def ask(kubectl: Kubectl, url: str) -> str:
     """Ask from inside a serving pod."""
-    pods = kubectl.list("pods", "modelyard.dev/serving=digits")
-    running = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    return kubectl("exec", running[0]["metadata"]["name"], "--", "python3", "-c", ASK, url).strip()
+    return kubectl("exec", running_pods(kubectl)[0]["metadata"]["name"], "--", "python3", "-c", ASK, url).strip()
 
 
 def test_services_have_names_and_policies_are_enforced(digits: Kubectl):
@@ -35,10 +38,14 @@ def test_services_have_names_and_policies_are_enforced(digits: Kubectl):
         "metadata": {"name": "closed"},
         "spec": {"podSelector": {"matchLabels": {"modelyard.dev/serving": "digits"}}, "policyTypes": ["Ingress"]},
     }
+    # the pod that asks is the first one; a policy never parts a pod from itself
+    other = f"http://{running_pods(digits)[1]['status']['podIP']}:8080/v2/health/ready"
     digits.apply(policy)
-    wait_until(lambda: "no answer" in ask(digits, url), 20, "the policy closes the door")
-    digits("delete", "networkpolicy", "closed")
-    wait_until(lambda: ask(digits, url) == "200", 20, "the door is open again")
+    try:
+        wait_until(lambda: "no answer" in ask(digits, other), 20, "the policy closes the door")
+    finally:
+        digits("delete", "networkpolicy", "closed")
+    wait_until(lambda: ask(digits, other) == "200", 20, "the door is open again")
 
 
 def test_a_horizontal_pod_autoscaler_can_scale_a_serving(digits: Kubectl):

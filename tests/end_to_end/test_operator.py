@@ -137,5 +137,8 @@ def test_the_role_grants_exactly_what_was_used(digits: Kubectl):
         reference = entry["objectRef"]
         name = "/".join(filter(None, [reference["resource"], reference.get("subresource")]))
         used.add((reference.get("apiGroup", ""), name, entry["verb"]))
-    assert used - granted == set()
-    assert granted - used == set()
+        if entry["verb"] == "patch" and entry["responseStatus"]["code"] == 201:
+            # applying what does not exist asks for the right to create it
+            used.add((reference.get("apiGroup", ""), name, "create"))
+    assert sorted(used - granted) == []
+    assert sorted(granted - used) == []
