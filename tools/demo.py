@@ -204,7 +204,7 @@ def _make(*arguments: str) -> None:
 @main.command()
 def up() -> None:
     """Bring everything up, train and serve both samples, ask for predictions."""
-    console, timings = Console(), Timings()
+    console, timings = Console(soft_wrap=True), Timings()
     with timings.step(console, "Cluster"):
         _make("-m", "modelyard_local", "up")
     with timings.step(console, "Images"):

@@ -17,7 +17,7 @@ Cluster = LocalCluster | ExistingCluster
 
 
 def _steps() -> Steps:
-    return Steps(Console())
+    return Steps(Console(soft_wrap=True))
 
 
 @click.group()
