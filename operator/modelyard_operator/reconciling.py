@@ -64,6 +64,7 @@ class Reconciler:
         """Make one pass; return the seconds until the next look, if one is wanted; raise KubeError."""
         body = self._store.get(key)
         if body is None:
+            self._scripts.forget(str(key))
             return None
         try:
             outcome = await self._decide(key, body)

@@ -29,21 +29,21 @@ class Scripts:
 
     async def read(self, training: ModelTraining) -> ScriptContent | None:
         """Return a training's script; None if it has none to read; raise KubeError."""
-        script = training.spec.script
+        script, key = training.spec.script, training.key
         if script is None:
-            self._known.pop(training.metadata.uid, None)
+            self.forget(key)
             return None
         now, generation = self._now(), training.metadata.generation
-        when, known_generation, known = self._known.get(training.metadata.uid, (now, -1, None))
+        when, known_generation, known = self._known.get(key, (now, -1, None))
         if known is not None and known.text is not None and generation == known_generation and now - when < _FRESH:
             return known
         content = await self._fetch(training.metadata.namespace, script.config_map, script.file)
-        self._known[training.metadata.uid] = (now, generation, content)
+        self._known[key] = (now, generation, content)
         return content
 
-    def forget(self, uid: str) -> None:
-        """Forget the script of a training that is gone."""
-        self._known.pop(uid, None)
+    def forget(self, key: str) -> None:
+        """Forget the script of a training that is gone; `key` is its namespace/name."""
+        self._known.pop(key, None)
 
     async def _fetch(self, namespace: str, name: str, file: str) -> ScriptContent:
         try:

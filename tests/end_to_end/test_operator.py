@@ -118,6 +118,19 @@ def applied(item: dict) -> dict:
     return {"metadata": metadata, "spec": item["spec"]}
 
 
+def test_the_operator_tells_of_itself(digits: Kubectl, operator_namespace: Kubectl):
+    told = []
+    for pod in operator_namespace.list("pods", OPERATOR):
+        root = f"/api/v1/namespaces/{operator_namespace.namespace}/pods/{pod['metadata']['name']}:8080/proxy"
+        assert operator_namespace("get", "--raw", f"{root}/healthz") == "ok"
+        told.append((operator_namespace("get", "--raw", f"{root}/readyz"), f"{root}/metrics"))
+    assert sorted(word for word, _ in told) == ["leading", "standing by"]
+    metrics = operator_namespace("get", "--raw", dict(told)["leading"])
+    for name in ("passes_total", "pass_duration_seconds_bucket", "api_requests_total", "queue_depth", "leader 1.0"):
+        assert f"modelyard_operator_{name}" in metrics, name
+    assert 'result="bug"' not in metrics
+
+
 def test_the_role_grants_exactly_what_was_used(digits: Kubectl):
     import yaml
 

@@ -11,6 +11,8 @@ from modelyard_operator.pods import fingerprint
 
 __all__ = ["Applier", "contains"]
 
+#: Children that are remembered as taken; a forgotten one is compared, and applied once more at worst.
+_REMEMBERED = 20_000
 _SUFFIXES = {"m": Decimal("0.001"), "k": Decimal(1000), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12)}
 _SUFFIXES |= {f"{letter}i": Decimal(1024 ** (place + 1)) for place, letter in enumerate("KMGTP")}
 
@@ -36,6 +38,8 @@ class Applier:
             if taken or (carried and contains(live, intent)):
                 return None
         result = await self._api.apply(intent)
+        if len(self._taken) >= _REMEMBERED:
+            self._taken.pop(next(iter(self._taken)))
         self._taken[key] = (digest, result["metadata"].get("resourceVersion", ""))
         return result
 
