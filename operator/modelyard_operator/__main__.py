@@ -59,9 +59,9 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic, random.random)
         self._samples = Samples()
         self._notices = Notices(self._store, self._queue)
+        #: While it leads, and has listed every kind once.
         self._resync: Resync | None = None
         self._leadership: Leadership | None = None
-        self._leading = False
 
     async def run(self) -> int:
         """Run until SIGTERM, or until the Lease is lost; return the exit code."""
@@ -114,10 +114,10 @@ class Operator:
         )
         try:
             await _listed(resync)
-            self._resync, self._leading = resync, True
+            self._resync = resync
             return await self._work(api, resync, lease)
         finally:
-            self._leading = False
+            self._resync = None
             lease.cancel()
 
     async def _work(self, api: KubeApi, resync: Resync, lease: "asyncio.Task[None]") -> bool:
@@ -142,14 +142,14 @@ class Operator:
 
     def _vitals(self) -> Vitals:
         return Vitals(
-            leading=self._leading,
+            leading=self._resync is not None,
             lease_age=self._leadership.age if self._leadership else 0.0,
             resync_age=self._resync.age if self._resync else 0.0,
             longest_pass=self._queue.longest_running,
         )
 
     def _refresh(self) -> None:
-        self._metrics.leader.set(float(self._leading))
+        self._metrics.leader.set(float(self._resync is not None))
         self._metrics.queue_depth.set(self._queue.depth)
         self._metrics.longest_pass.set(self._queue.longest_running)
         self._metrics.objects.set(len(self._store))

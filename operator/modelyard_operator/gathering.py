@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelyard.contract.checkpoint import ModelCheckpoint
+from modelyard.contract.meta import Resource
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
 from modelyard.contract.wire import Progress, ServingSummary
@@ -24,23 +25,23 @@ Json = dict[str, Any]
 
 def training_view(
     store: Store,
-    body: Json,
+    training: ModelTraining,
     defaults: OperatorDefaults,
     script: ScriptContent | None,
     progress: Mapping[str, Sample[Progress]],
 ) -> TrainingView:
     """Gather what a training's pass may look at."""
-    key = Key("ModelTraining", body["metadata"]["namespace"], body["metadata"]["name"])
-    jobs = _owned(store.related("Job", key), body)
+    key = Key("ModelTraining", training.metadata.namespace, training.metadata.name)
+    jobs = _owned(store.related("Job", key), training)
     uids = {job["metadata"]["uid"] for job in jobs}
     pods = tuple(pod for pod in store.related("Pod", key) if _owner(pod) in uids)
     return TrainingView(
-        training=ModelTraining.read(body),
+        training=training,
         defaults=defaults,
         script=script,
         jobs=jobs,
         pods=pods,
-        configs=_owned(store.related("ConfigMap", key), body),
+        configs=_owned(store.related("ConfigMap", key), training),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )
@@ -67,7 +68,7 @@ def serving_view(
     serving = ModelServing.read(body)
     namespace, name = serving.metadata.namespace, serving.metadata.name
     key = Key("ModelServing", namespace, name)
-    deployments = _owned(store.related("Deployment", key), body)
+    deployments = _owned(store.related("Deployment", key), serving)
     pods = tuple(store.related("Pod", key)) if deployments else ()
     followed = Key("ModelTraining", namespace, serving.spec.model.training or "")
     training = store.get(followed)
@@ -78,8 +79,8 @@ def serving_view(
         checkpoints=tuple(map(ModelCheckpoint.read, _checkpoints(store, serving, followed))),
         deployments=deployments,
         pods=pods,
-        service=_one(_owned(store.related("Service", key), body), name),
-        disruption_budget=_one(_owned(store.related("PodDisruptionBudget", key), body), name),
+        service=_one(_owned(store.related("Service", key), serving), name),
+        disruption_budget=_one(_owned(store.related("PodDisruptionBudget", key), serving), name),
         summaries={uid: summaries[uid] for uid in _uids(pods) if uid in summaries},
     )
 
@@ -95,8 +96,8 @@ def _checkpoints(store: Store, serving: ModelServing, followed: Key) -> list[Jso
     return list(found.values())
 
 
-def _owned(items: Iterable[Json], parent: Json) -> tuple[Json, ...]:
-    return tuple(item for item in items if _owner(item) == parent["metadata"]["uid"])
+def _owned(items: Iterable[Json], parent: Resource) -> tuple[Json, ...]:
+    return tuple(item for item in items if _owner(item) == parent.metadata.uid)
 
 
 def _owner(item: Json) -> str:

@@ -21,7 +21,7 @@ class Notices:
     def seen(self, body: Mapping[str, Any]) -> None:
         """Take note of an object's present state."""
         before, after = self._store.put(body)
-        if before is None or _version(before) != _version(after):
+        if before is not after:
             self._wake(before, after)
 
     def gone(self, body: Mapping[str, Any]) -> None:
@@ -65,10 +65,6 @@ class Notices:
     def _servings(self, *parents: Key) -> Iterator[Key]:
         for parent in parents:
             yield from (key_of(item) for item in self._store.related("ModelServing", parent))
-
-
-def _version(body: Mapping[str, Any]) -> str:
-    return str(body["metadata"].get("resourceVersion", ""))
 
 
 def _facets(training: Mapping[str, Any] | None) -> tuple[Any, ...] | None:

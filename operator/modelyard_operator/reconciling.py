@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelyard.contract.meta import Condition, ConditionStatus, ConditionType
-from modelyard.contract.training import ModelTraining
+from modelyard.contract.meta import Condition
+from modelyard.contract.training import ModelTraining, TrainingReason
 from modelyard_operator import checkpoint, serving, training
-from modelyard_operator.conditions import clip
+from modelyard_operator.conditions import conclude_conditions, stalled
 from modelyard_operator.gathering import checkpoint_view, serving_view, training_view
 from modelyard_operator.kube.applying import Applier
 from modelyard_operator.kube.client import KINDS, Conflict, Forbidden, Invalid, KubeApi, NotFound
@@ -80,7 +80,7 @@ class Reconciler:
         except Refused as error:
             refusal = error
         await self._delete(outcome.delete)
-        status = _document(outcome) if refusal is None else _stalled(outcome, str(refusal), body, self._now())
+        status = outcome.status.document() if refusal is None else _stalled(outcome, str(refusal), body, self._now())
         if await self._write_status(body, status):
             for event in outcome.events:
                 await self._recorder.post(body, event)
@@ -94,8 +94,9 @@ class Reconciler:
             return checkpoint.conclude(checkpoint_view(self._store, body), now)
         if key.kind == "ModelServing":
             return serving.conclude(serving_view(self._store, body, self._defaults, self._samples.summaries), now)
-        script = await self._scripts.read(ModelTraining.read(body))
-        view = training_view(self._store, body, self._defaults, script, self._samples.progress)
+        resource = ModelTraining.read(body)
+        script = await self._scripts.read(resource)
+        view = training_view(self._store, resource, self._defaults, script, self._samples.progress)
         outcome = training.conclude(view, now)
         if script is None:
             return outcome
@@ -140,28 +141,14 @@ class Reconciler:
         return True
 
 
-def _document(outcome: Outcome) -> Json:
-    return outcome.status.document()
-
-
 def _complete(result: Json, like: Manifest) -> Json:
     return {"apiVersion": like["apiVersion"], "kind": like["kind"], **result}
 
 
 def _stalled(outcome: Outcome, message: str, body: Json, now: datetime) -> Json:
     """Return the outcome's status with the refusal in place of what its summary would have said."""
-    before = {item["type"]: item for item in body.get("status", {}).get("conditions", ())}
-    values = {
-        ConditionType.READY: (ConditionStatus.FALSE, message),
-        ConditionType.RECONCILING: (ConditionStatus.FALSE, ""),
-        ConditionType.STALLED: (ConditionStatus.TRUE, message),
-    }
-    kept = [item for item in outcome.status.conditions if item.type not in values]
-    told = []
-    for kind, (status, text) in values.items():
-        same = before.get(kind, {}).get("status") == status
-        since = before[kind]["lastTransitionTime"] if same else now.replace(microsecond=0)
-        generation = outcome.status.observed_generation
-        fields = {"type": kind, "status": status, "reason": "Invalid", "message": clip(text, 4096)}
-        told.append(Condition.model_validate(fields | {"lastTransitionTime": since, "observedGeneration": generation}))
+    before = [Condition.model_validate(item) for item in body.get("status", {}).get("conditions", ())]
+    generation = outcome.status.observed_generation
+    told = conclude_conditions(before, stalled(TrainingReason.INVALID, message), generation, now)
+    kept = [item for item in outcome.status.conditions if item.type not in {condition.type for condition in told}]
     return outcome.status.model_copy(update={"conditions": [*told, *kept]}).document()

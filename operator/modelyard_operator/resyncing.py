@@ -11,11 +11,12 @@ from modelyard_operator.noticing import Notices
 from modelyard_operator.store import PARENTS, Key, Store
 from modelyard_operator.workqueue import WorkQueue
 
-__all__ = ["SELECTOR", "WATCHED", "Resync"]
+__all__ = ["WATCHED", "Resync"]
 
-#: The kinds that the operator watches; children only if they carry our label.
-WATCHED = (*PARENTS, "Job", "Deployment", "Service", "PodDisruptionBudget", "ConfigMap", "Pod")
 SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
+_CHILDREN = ("Job", "Deployment", "Service", "PodDisruptionBudget", "ConfigMap", "Pod")
+#: The kinds that the operator watches, and by which label selector: children only if they carry our label.
+WATCHED = dict.fromkeys(PARENTS, "") | dict.fromkeys(_CHILDREN, SELECTOR)
 #: Seconds from the start to the first repeat: it covers what happened between the first list and the watches.
 _FIRST = 20.0
 PERIOD = 420.0
@@ -54,8 +55,7 @@ class Resync:
 
     async def once(self) -> None:
         """List every kind and replace the store's belief; every parent gets a pass; raise KubeError."""
-        for name in WATCHED:
-            selector = "" if name in PARENTS else SELECTOR
+        for name, selector in WATCHED.items():
             bodies = [
                 body
                 for namespace in self._namespaces

@@ -18,6 +18,7 @@ from modelyard.contract.wire import STATUS_PORT, Label, Progress, Route, Serving
 from modelyard_operator.metrics import Metrics
 from modelyard_operator.outcome import Sample
 from modelyard_operator.store import Key, Store, key_of, parents_of
+from modelyard_operator.troubles import is_ready
 from modelyard_operator.workqueue import WorkQueue
 
 __all__ = ["Sampler", "Samples"]
@@ -72,7 +73,7 @@ class Sampler:
 
     async def round(self) -> None:
         """Ask every pod that is due."""
-        pods = [pod for key in self._store.keys("Pod") if (pod := self._store.get(key)) is not None]
+        pods = self._store.objects("Pod")
         self._forget({pod["metadata"]["uid"] for pod in pods})
         await asyncio.gather(*(self._ask(pod) for pod in self._due(pods)))
 
@@ -82,7 +83,7 @@ class Sampler:
             if not pod["status"].get("podIP") or not _is_running(pod):
                 continue
             summary = self._samples.summaries.get(pod["metadata"]["uid"])
-            if summary is not None and _is_ready(pod) and now - summary.time < _READY_PERIOD:
+            if summary is not None and is_ready(pod) and now - summary.time < _READY_PERIOD:
                 continue
             yield pod
 
@@ -138,7 +139,3 @@ def _milestone(progress: Progress) -> tuple[Any, ...]:
 
 def _is_running(pod: Json) -> bool:
     return bool(pod["status"].get("phase") == "Running")
-
-
-def _is_ready(pod: Json) -> bool:
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", ()))

@@ -59,6 +59,10 @@ class Store:
         """Return the keys of a kind."""
         return list(self._objects[kind])
 
+    def objects(self, kind: str) -> list[Json]:
+        """Return the objects of a kind."""
+        return list(self._objects[kind].values())
+
     def related(self, kind: str, parent: Key) -> list[Json]:
         """Return the objects of a kind that say something about a parent, oldest first."""
         known = self._objects[kind]
@@ -66,10 +70,10 @@ class Store:
         return sorted(found, key=lambda item: (item["metadata"].get("creationTimestamp", ""), item["metadata"]["name"]))
 
     def put(self, body: Mapping[str, Any]) -> tuple[Json | None, Json]:
-        """Keep an object; return (what was known, what is known now). An older state than the known one is ignored."""
+        """Keep an object; return (what was known, what is known now): the same object if the state is not newer."""
         key = key_of(body)
         before = self._objects[key.kind].get(key)
-        if before is not None and _version(body) < _version(before):
+        if before is not None and not _is_newer(body, before):
             return before, before
         after = project(body)
         if before is not None:
@@ -93,7 +97,7 @@ class Store:
             yield self.remove(key), None
         for body in fresh.values():
             before, after = self.put(body)
-            if before is None or before["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]:
+            if before is not after:
                 yield before, after
 
     def __len__(self) -> int:
@@ -151,6 +155,6 @@ def _served(serving: Mapping[str, Any]) -> list[str]:
     return [role.get("checkpoint", "") for role in roles]
 
 
-def _version(body: Mapping[str, Any]) -> int:
-    text = body["metadata"].get("resourceVersion", "0")
-    return int(text) if text.isdigit() else 0
+def _is_newer(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    fresh, old = (item["metadata"].get("resourceVersion", "") for item in (body, known))
+    return int(fresh) > int(old) if fresh.isdigit() and old.isdigit() else fresh != old

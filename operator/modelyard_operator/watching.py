@@ -7,9 +7,8 @@ import kopf
 
 from modelyard_operator.kube.client import KINDS
 from modelyard_operator.noticing import Notices
-from modelyard_operator.resyncing import SELECTOR, WATCHED
+from modelyard_operator.resyncing import WATCHED
 from modelyard_operator.settings import kopf_settings, log_in
-from modelyard_operator.store import PARENTS
 
 __all__ = ["watch"]
 
@@ -38,18 +37,20 @@ def _registry(notices: Notices) -> kopf.OperatorRegistry:
             notices.seen(event["object"])
 
     for name in WATCHED:
-        kind = KINDS[name]
-        group, _, version = kind.api_version.rpartition("/")
-        kopf.on.event(group, version, kind.plural, registry=registry, id=f"note-{kind.plural}")(take_note)
+        kopf.on.event(*_place(name), registry=registry, id=f"note-{name}")(take_note)
     return registry
 
 
 def _settings() -> kopf.OperatorSettings:
     """Children are filtered by the API server."""
     settings = kopf_settings()
-    for name in WATCHED:
-        if name not in PARENTS:
-            kind = KINDS[name]
-            group, _, version = kind.api_version.rpartition("/")
-            settings.watching.label_selectors[group, version, kind.plural] = SELECTOR
+    for name, selector in WATCHED.items():
+        if selector:
+            settings.watching.label_selectors[_place(name)] = selector
     return settings
+
+
+def _place(name: str) -> tuple[str, str, str]:
+    kind = KINDS[name]
+    group, _, version = kind.api_version.rpartition("/")
+    return group, version, kind.plural

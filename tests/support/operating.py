@@ -8,9 +8,9 @@ from modelyard.contract.wire import Termination
 from modelyard_operator.metrics import Metrics
 from modelyard_operator.noticing import Notices
 from modelyard_operator.reconciling import Reconciler
-from modelyard_operator.resyncing import SELECTOR, WATCHED, Resync
+from modelyard_operator.resyncing import WATCHED, Resync
 from modelyard_operator.sampling import Samples
-from modelyard_operator.store import PARENTS, Key, Store
+from modelyard_operator.store import Key, Store
 from modelyard_operator.working import work_once
 from modelyard_operator.workqueue import WorkQueue
 from tests.support.cluster import Api, Clock, Crash, World
@@ -42,10 +42,12 @@ class Operator:
         )
 
     def hear(self, event: str, body: Json) -> None:
-        label, value = SELECTOR.split("=")
-        if body["kind"] not in PARENTS and body["metadata"].get("labels", {}).get(label) != value:
+        if body["kind"] not in WATCHED:
             return
-        if body["kind"] not in WATCHED or not self._notice(event, body):
+        label, _, value = WATCHED[body["kind"]].partition("=")
+        if label and body["metadata"].get("labels", {}).get(label) != value:
+            return
+        if not self._notice(event, body):
             return
         (self._notices.gone if event == "DELETED" else self._notices.seen)(body)
 

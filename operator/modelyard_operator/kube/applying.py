@@ -62,7 +62,7 @@ def contains(live: Any, wanted: Any) -> bool:
 
 def _quantity(value: Any) -> Decimal | None:
     text = str(value)
-    for suffix, factor in sorted(_SUFFIXES.items(), key=lambda item: -len(item[0])):
+    for suffix, factor in _SUFFIXES.items():
         if text.endswith(suffix):
             text, scale = text.removesuffix(suffix), factor
             break
