@@ -7,6 +7,7 @@ Files of a package, all below one prefix that is written once and never reused:
     labels.json            `Labels`: the outputs and, for tags, their hierarchy
     baseline.json          `Baseline`: distributions of features and predictions on held-out data
     samples.jsonl          one `Sample` a line: golden requests with the expected answers
+    lookup.npz             optional: `inputs.NAME` and `outputs.NAME` arrays of a finite domain, precomputed
     model.tflite           the LiteRT model
     saved_model/...        the portable SavedModel
 
@@ -25,6 +26,7 @@ __all__ = [
     "FEATURES",
     "FORMAT",
     "LABELS",
+    "LOOKUP",
     "MANIFEST",
     "MODEL_LITERT",
     "SAMPLES",
@@ -58,6 +60,7 @@ FEATURES = "features.json"
 LABELS = "labels.json"
 BASELINE = "baseline.json"
 SAMPLES = "samples.jsonl"
+LOOKUP = "lookup.npz"
 MODEL_LITERT = "model.tflite"
 SAVED_MODEL = "saved_model"
 
@@ -307,6 +310,8 @@ class Variant(Schema):
     """The file, or the folder of a SavedModel."""
     size: Annotated[int, Field(ge=0)]
     """Bytes."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """What one instance took when publishing measured it; a server takes the fastest."""
     serve: bool = True
     """Whether a server may choose it."""
     reason: str = ""

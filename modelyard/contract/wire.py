@@ -9,6 +9,7 @@ from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
 from modelyard.contract.training import Checkpointing, DataSource
 
 __all__ = [
+    "GRPC_PORT",
     "HTTP_PORT",
     "MANAGED_BY",
     "PVC_ROOT",
@@ -17,6 +18,7 @@ __all__ = [
     "Annotation",
     "Environment",
     "ExitCode",
+    "Header",
     "Label",
     "Phase",
     "Progress",
@@ -29,6 +31,7 @@ __all__ = [
 
 HTTP_PORT = 8080
 STATUS_PORT = 8081
+GRPC_PORT = 8082
 MANAGED_BY = "modelyard"
 #: Where pods find `pvc://CLAIM/PATH`: below this folder, as CLAIM/PATH.
 PVC_ROOT = "/mnt/pvc"
@@ -82,9 +85,26 @@ class Environment:
     MODEL_VERSION = "MODELYARD_MODEL_VERSION"
     PACKAGE_URI = "MODELYARD_PACKAGE_URI"
     PACKAGE_DIGEST = "MODELYARD_PACKAGE_DIGEST"
+    OPTIONS = "MODELYARD_OPTIONS"
+    """How a serving process answers: `ServingOptions` as JSON."""
+    API_KEYS = "MODELYARD_API_KEYS"
+    """Folder of the mounted API keys: one a file."""
+    TLS = "MODELYARD_TLS"
+    """Folder of the mounted `tls.crt` and `tls.key`."""
     PVC_ROOT = "MODELYARD_PVC_ROOT"
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
+
+
+class Header:
+    """HTTP headers of the serving port."""
+
+    DEADLINE = "x-modelyard-deadline-ms"
+    """On a request: within how many milliseconds of its arrival an answer is of use."""
+    VERSION = "x-modelyard-version"
+    """On an answer: which version gave it."""
+    REQUEST_ID = "x-request-id"
+    """On a request: its identity in the prediction log."""
 
 
 class Route(StrEnum):
@@ -207,7 +227,9 @@ class ServingSummary(Schema):
     errors: int = 0
     """Answers with status 5xx."""
     refused: int = 0
-    """Answers with status 4xx."""
+    """Answers with status 4xx but 429."""
+    rejected: int = 0
+    """Answers with status 429 or 503: more came than could be answered in time."""
     latency: dict[str, int] = Field(default_factory=dict)
     """Cumulative request-time histogram: upper bound in seconds (as a decimal string, `+Inf` last) to count."""
     features: dict[str, Any] = Field(default_factory=dict)

@@ -1,6 +1,6 @@
 """From the model's outputs to answers: names for columns, and a hierarchy in which no parent scores below its child."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,58 +16,84 @@ class Answerer:
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
-        self._raises = {output.name: _edges(output.labels) for output in labels.outputs}
+        self._finishers = [(output.name, _finisher(output)) for output in labels.outputs]
 
     def finish(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs in their declared shape, parents raised: `(batch,)`, or `(batch, labels)` for tags."""
-        return {output.name: self._finish(output, outputs[output.name]) for output in self.labels.outputs}
+        return {name: finish(outputs[name]) for name, finish in self._finishers}
 
     def rows(self, finished: Mapping[str, Array]) -> list[Any]:
         """Return one answer a row: with a single output its value, else a mapping of output name to value.
 
         A probability or regression is a number, tags are a mapping of label to score, raw outputs are nested lists.
         """
-        columns = [(output.name, _listed(output, finished[output.name])) for output in self.labels.outputs]
-        if len(columns) == 1:
-            return columns[0][1]
+        rows: list[Any] = self._rows(finished, _plain)
+        return rows
+
+    def json_rows(self, finished: Mapping[str, Array]) -> Any:
+        """Return the same for orjson, which writes float32 as the shortest digits that name it by itself."""
+        return self._rows(finished, _same)
+
+    def json_columns(self, finished: Mapping[str, Array]) -> dict[str, Any]:
+        """Return values by output name, one a row, for orjson."""
+        return {output.name: _listed(output, finished[output.name], _same) for output in self.labels.outputs}
+
+    def _rows(self, finished: Mapping[str, Array], convert: Callable[[Array], Any]) -> Any:
+        if len(self.labels.outputs) == 1:
+            output = self.labels.outputs[0]
+            return _listed(output, finished[output.name], convert)
+        columns = [(output.name, _listed(output, finished[output.name], convert)) for output in self.labels.outputs]
         count = len(columns[0][1])
         return [{name: values[row] for name, values in columns} for row in range(count)]
 
-    def _finish(self, output: Output, values: Array) -> Array:
-        if output.kind in (OutputKind.PROBABILITY, OutputKind.REGRESSION):
-            return values.reshape(len(values))
-        if output.kind is OutputKind.TAGS and self._raises[output.name]:
-            values = values.copy()
-            for child, parent in self._raises[output.name]:
-                np.maximum(values[:, parent], values[:, child], out=values[:, parent])
-        return values
+
+def _finisher(output: Output) -> Callable[[Array], Array]:
+    if output.kind in (OutputKind.PROBABILITY, OutputKind.REGRESSION):
+        return lambda values: values.reshape(-1)
+    families = _families(output.labels) if output.kind is OutputKind.TAGS else None
+    if families is None:
+        return lambda values: values
+    columns, starts = families
+
+    def raise_parents(values: Array) -> Array:
+        raised: Array = np.maximum.reduceat(values[:, columns], starts, axis=1)
+        return raised
+
+    return raise_parents
 
 
-def _edges(labels: list[Label]) -> list[tuple[int, int]]:
-    """Return (child, parent) columns, ordered so that a child is final before it raises its parents."""
-    place = {label.name: index for index, label in enumerate(labels)}
-    children: dict[str, set[str]] = {label.name: set() for label in labels}
-    for label in labels:
-        for parent in label.parents:
-            children[parent].add(label.name)
-    edges: list[tuple[int, int]] = []
-    settled: set[str] = set()
-    while len(settled) < len(labels):
-        ready = [label for label in labels if label.name not in settled and settled >= children[label.name]]
-        edges += [(place[label.name], place[parent]) for label in ready for parent in label.parents]
-        settled.update(label.name for label in ready)
-    return edges
+def _families(labels: list[Label]) -> tuple[Array, Array] | None:
+    """Return columns and where each label's begin: itself and everything that implies it; None without a hierarchy."""
+    if not any(label.parents for label in labels):
+        return None
+    parents = {label.name: label.parents for label in labels}
+    families: dict[str, list[int]] = {label.name: [] for label in labels}
+    for column, label in enumerate(labels):
+        implied, found = [label.name], {label.name}
+        while implied:
+            name = implied.pop()
+            families[name].append(column)
+            new = [parent for parent in parents[name] if parent not in found]
+            found.update(new)
+            implied += new
+    columns = [column for family in families.values() for column in family]
+    starts = np.cumsum([0, *map(len, families.values())])[:-1]
+    return np.array(columns), starts
 
 
-def shortest(value: Any) -> float:
-    """Return the float whose decimal form is the shortest that still names this float32."""
-    return float(str(value))
+def _plain(values: Array) -> Any:
+    """Return floats whose decimal form is the shortest that still names each float32."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [float(str(value)) for value in values]
 
 
-def _listed(output: Output, values: Array) -> list[Any]:
-    if output.kind is OutputKind.RAW:
-        return list(values.tolist())
-    if output.kind is OutputKind.TAGS:
-        names = [label.name for label in output.labels]
-        return [dict(zip(names, map(shortest, row), strict=True)) for row in values]
-    return [shortest(value) for value in values]
+def _same(values: Array) -> Array:
+    return np.ascontiguousarray(values)
+
+
+def _listed(output: Output, values: Array, convert: Callable[[Array], Any]) -> Any:
+    if output.kind is not OutputKind.TAGS:
+        return convert(values)
+    names = [label.name for label in output.labels]
+    return [dict(zip(names, convert(row), strict=True)) for row in values]

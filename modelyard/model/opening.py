@@ -7,12 +7,15 @@ PackageError
 """
 
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from modelyard.contract.meta import Schema
@@ -20,6 +23,7 @@ from modelyard.contract.package import (
     BASELINE,
     FEATURES,
     LABELS,
+    LOOKUP,
     MANIFEST,
     SAMPLES,
     SAVED_MODEL,
@@ -29,6 +33,7 @@ from modelyard.contract.package import (
     Labels,
     Manifest,
     Sample,
+    Variant,
 )
 from modelyard.model.encoders import Array
 from modelyard.model.features import Encoder
@@ -61,20 +66,53 @@ class PackageRefused(PackageError):
     """The package asks for something that is not allowed."""
 
 
-class Model:
-    """An opened package: predicts in process with the same code as the server."""
+class Executor:
+    """Executes encoded inputs with buffers of its own: one call at a time."""
 
-    def __init__(self, folder: Path, manifest: Manifest, digest: str, threads: int = 1) -> None:
+    def __init__(self, runtime: Runtime, encoder: Encoder, answerer: Answerer) -> None:
+        self.runtime = runtime
+        self._finish = answerer.finish
+        self._order = tuple(encoder.inputs)
+        self._predict_row: Callable[[Sequence[Any]], dict[str, Array]] | None = None
+
+    def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute a batch, arrays of shape (batch, ...) by input name; return finished outputs."""
+        return self._finish(self.runtime.predict(inputs))
+
+    def compute_row(self, values: Sequence[Any]) -> dict[str, Array]:
+        """Execute one instance as `Encoder.encode_row` gives it; return finished outputs for a batch of one."""
+        if self._predict_row is None:
+            self._predict_row = self.runtime.rows(self._order)
+        return self._finish(self._predict_row(values))
+
+
+class Model:
+    """An opened package: predicts in process with the same code as the server. Safe to use from several threads."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, digest: str, *, threads: int = 1, variant: str | None = None
+    ) -> None:
         self.manifest = manifest
         self.digest = digest
+        self.variant = choose_variant(manifest, variant)
         self.features = _document(folder, FEATURES, Features)
         self.labels = _document(folder, LABELS, Labels)
         self.baseline = _document(folder, BASELINE, Baseline)
         self.samples = _samples(folder)
         self.encoder = Encoder(self.features)
         self.answerer = Answerer(self.labels)
-        self.runtime = _open_runtime(folder, manifest, threads)
+        self.lookup = _lookup(folder, self.encoder, self.labels)
+        """Finished outputs by the encoded instance, for those that were computed beforehand."""
+        self.runtime = _open_runtime(folder, self.variant, threads)
         self._check_names()
+        self.executor = self.new_executor()
+        """What `predict` uses."""
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def platform(self) -> str:
+        """What executes it, in the Open Inference Protocol's words."""
+        return {"litert": "tensorflow_lite", "tensorflow": "tensorflow_savedmodel"}[self.variant.runtime]
 
     @property
     def version(self) -> str:
@@ -83,15 +121,24 @@ class Model:
 
     def predict(self, features: Mapping[str, Any]) -> Any:
         """Return the answer to one request; raise FeatureError."""
-        return self.predict_many([features])[0]
+        with self._one_at_a_time:
+            outputs = self.executor.compute_row(self.encoder.encode_row(features))
+        return self.answerer.rows(outputs)[0]
 
     def predict_many(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return the answers to many requests, computed as one batch; raise FeatureError."""
+        if not rows:
+            return []
         return self.answerer.rows(self.compute(self.encoder.encode(rows)))
 
     def compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute encoded inputs; return finished outputs."""
-        return self.answerer.finish(self.runtime.predict(inputs))
+        with self._one_at_a_time:
+            return self.executor.compute(inputs)
+
+    def new_executor(self) -> Executor:
+        """Return an executor of this model with buffers of its own, for a thread of its own."""
+        return Executor(self.runtime.fork(), self.encoder, self.answerer)
 
     def verify_samples(self) -> None:
         """Replay the golden samples; raise PackageRefused if an answer differs."""
@@ -115,11 +162,16 @@ class Model:
             raise PackageDamaged(f"{LABELS} names outputs that the model lacks: {', '.join(sorted(missing))}")
 
 
-def open(uri: str | os.PathLike[str], *, digest: str | None = None, threads: int = 1) -> Model:
-    """Open the package at a URI or path; with a digest it is that package or an error."""
+def open(
+    uri: str | os.PathLike[str], *, digest: str | None = None, threads: int = 1, variant: str | None = None
+) -> Model:
+    """Open the package at a URI or path; with a digest it is that package or an error.
+
+    Without a variant the fastest is taken of those that publishing allowed.
+    """
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest)
-        return Model(Path(folder), manifest, found, threads)
+        return Model(Path(folder), manifest, found, threads=threads, variant=variant)
 
 
 def fetch_package(store: Store, folder: Path, digest: str | None = None) -> tuple[Manifest, str]:
@@ -181,16 +233,48 @@ def _samples(folder: Path) -> list[Sample]:
     return [_parse(f"{SAMPLES} line {number}", line, Sample) for number, line in enumerate(lines, 1)]
 
 
-def _open_runtime(folder: Path, manifest: Manifest, threads: int) -> Runtime:
-    variant = next((v for v in manifest.variants if v.serve and v.runtime == "litert"), None)
-    if variant is None:
-        raise PackageRefused("the package offers no LiteRT variant, the only runtime of this server")
+def choose_variant(manifest: Manifest, name: str | None = None) -> Variant:
+    """Return the variant to execute: the named one, or the fastest that is allowed; raise PackageRefused."""
+    if name is not None:
+        named = next((variant for variant in manifest.variants if variant.name == name), None)
+        if named is None:
+            known = ", ".join(variant.name for variant in manifest.variants)
+            raise PackageRefused(f"the package has no variant {name}; it has {known}")
+        if not named.serve:
+            raise PackageRefused(f"the variant {name} is not offered: {named.reason}")
+        return named
+    allowed = [variant for variant in manifest.variants if variant.serve]
+    if not allowed:
+        raise PackageRefused("the package offers no variant to serve")
+    # what was not measured comes last, and LiteRT before TensorFlow
+    return min(allowed, key=lambda variant: (variant.runtime != "litert", variant.seconds or math.inf))
+
+
+def _open_runtime(folder: Path, variant: Variant, threads: int) -> Runtime:
+    if variant.runtime != "litert":
+        raise PackageRefused(f"the variant {variant.name} needs {variant.runtime}, which this server does not have")
     from modelyard.model.runtime.litert import LiteRT
 
     try:
-        return LiteRT(folder / variant.path, threads)
+        return LiteRT.read(folder / variant.path, threads)
     except RuntimeProblem as error:
         raise PackageRefused(f"{variant.path}: {error}") from error
+
+
+def _lookup(folder: Path, encoder: Encoder, labels: Labels) -> dict[tuple[Any, ...], dict[str, Array]]:
+    """Return the table of precomputed outputs, each for a batch of one, or nothing; raise PackageDamaged."""
+    path = folder / LOOKUP
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as table:
+            inputs = [table[f"inputs.{name}"].tolist() for name in encoder.inputs]
+            outputs = {output.name: table[f"outputs.{output.name}"] for output in labels.outputs}
+        keys = list(zip(*inputs, strict=True))
+        rows = [{name: values[row : row + 1] for name, values in outputs.items()} for row in range(len(keys))]
+        return dict(zip(keys, rows, strict=True))
+    except (KeyError, ValueError, OSError) as error:
+        raise PackageDamaged(f"{LOOKUP}: {error}") from error
 
 
 def _agree(answer: Any, expected: Any) -> bool:

@@ -80,12 +80,12 @@ class DistributionCounter:
         if not self._places:
             self.counts += _bin(np.asarray(values, dtype=np.float64), self._edges)
             return
-        for value in values:
-            place = self._places.get(str(value))
+        for value, count in Counter(map(str, values)).items():
+            place = self._places.get(value)
             if place is None:
-                self.other += 1
+                self.other += count
             else:
-                self.counts[place] += 1
+                self.counts[place] += count
 
     @property
     def total(self) -> int:
@@ -94,7 +94,8 @@ class DistributionCounter:
 
     def document(self) -> dict[str, Any]:
         """Return counts and shift, for `/summary`."""
-        return {"counts": self.counts.tolist(), "other": self.other, "psi": self.shift()}
+        told = {"psi": self.shift(), "distance": self.distance()}
+        return {"counts": self.counts.tolist(), "other": self.other, **told}
 
     def shift(self) -> float | None:
         """Return the population stability index against the baseline; None without values."""
@@ -102,6 +103,20 @@ class DistributionCounter:
             return None
         expected = [*self.baseline.counts, self.baseline.other]
         return round(stability_index(expected, [*self.counts.tolist(), self.other]), 6)
+
+    def distance(self) -> float | None:
+        """Return how far the baseline is, from 0 to 1; None without values.
+
+        For numbers the Kolmogorov-Smirnov distance, taken at the bin edges; for categories the total variation.
+        """
+        if self.total == 0:
+            return None
+        expected = np.array([*self.baseline.counts, self.baseline.other], dtype=np.float64)
+        observed = np.array([*self.counts.tolist(), self.other], dtype=np.float64)
+        difference = observed / observed.sum() - expected / max(expected.sum(), 1.0)
+        if self._places:
+            return round(float(np.abs(difference).sum() / 2), 6)
+        return round(float(np.abs(np.cumsum(difference)).max()), 6)
 
 
 def stability_index(expected: Sequence[int], observed: Sequence[int]) -> float:

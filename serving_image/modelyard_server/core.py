@@ -1,73 +1,112 @@
-"""The core that every door shares: from requests to answers, with what is told about them. No HTTP here."""
+"""The core that every door shares: from features to answers, with what is told about them. No transport here."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from modelyard.contract.package import DateFeature, OutputKind, TensorFeature
+from modelyard.contract.options import ServingOptions
+from modelyard.contract.wire import ServingSummary
 from modelyard.model.encoders import Array
+from modelyard.model.features import Encoder
 from modelyard.model.opening import Model
-from modelyard.model.sketches import DistributionCounter
+from modelyard_server.asking import Answer, Ask, RequestError
+from modelyard_server.computing import Computing
+from modelyard_server.memory import Memory
+from modelyard_server.telling import Telling
+from modelyard_server.watch import Watch
 
-__all__ = ["Answer", "Core", "RequestError"]
+__all__ = ["Core"]
 
-
-class RequestError(ValueError):
-    """The request cannot be answered as it is; becomes a 4xx with this message."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Finished outputs by name, and the seconds that encoding and computing took."""
-
-    outputs: dict[str, Array]
-    encode: float
-    compute: float
+Row = Mapping[str, Any]
 
 
 class Core:
-    """A model and what was seen of its features and predictions."""
+    """A model, where it is computed, and what is counted of it."""
 
-    def __init__(self, model: Model, name: str, version: str, most_instances: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        version: str,
+        options: ServingOptions,
+        *,
+        computing: Computing,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.model = model
         self.name = name
         self.version = version or model.version
-        self._most_instances = most_instances
-        baseline = model.baseline
-        self.features = {key: DistributionCounter(value) for key, value in baseline.features.items()}
-        self.predictions = {key: DistributionCounter(value) for key, value in baseline.predictions.items()}
-        kinds = {feature.name: feature for feature in model.features.features}
-        self._tensors = {name for name, feature in kinds.items() if isinstance(feature, TensorFeature)}
-        self._dates = {name for name, feature in kinds.items() if isinstance(feature, DateFeature)}
+        self.options = options
+        self.computing = computing
+        self.memory = Memory(model.lookup if options.lookup else {}, options.cache.entries)
+        self.watch = Watch(model.baseline, model.features, model.labels)
+        self.telling = Telling(self.name, self.version, options.objective)
+        computing.observe_batch = self.telling.observe_batch
+        _tell(self.telling, computing, self.memory, self.watch)
+        self._encoder: Encoder = model.encoder
+        self._allowed = options.admission.deadline_milliseconds / 1e3
+        self._most_instances = options.admission.max_instances
+        self._watched = options.monitoring.distributions
+        self._remembers = self.memory.in_use
+        self._compute_row = computing.inline.compute_row if computing.inline is not None else None
+        self._clock = clock
 
-    def answer_rows(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
-        """Answer requests given row by row; raise FeatureError or RequestError."""
+    async def answer_row(self, row: Row, ask: Ask) -> Answer:
+        """Answer for one instance; raise FeatureError or RequestError."""
+        clock = self._clock
+        started = clock()
+        values = self._encoder.encode_row(row)
+        encoded = clock()
+        queue = compute = 0.0
+        outputs = self.memory.find(values) if self._remembers else None
+        if outputs is None:
+            if self._compute_row is not None:
+                outputs = self._compute_row(values)
+                compute = clock() - encoded
+            else:
+                computed = await self.computing.run_row(values, encoded, ask.deadline(self._allowed))
+                outputs, queue, compute = computed.outputs, computed.queue, computed.compute
+            if self._remembers:
+                self.memory.keep(values, outputs)
+        if self._watched:
+            self.watch.add_row(row, outputs, encoded)
+        return Answer(outputs, 1, queue, encoded - started, compute)
+
+    async def answer_rows(self, rows: Sequence[Row], ask: Ask) -> Answer:
+        """Answer for several instances, row by row; raise FeatureError or RequestError."""
+        if len(rows) == 1:
+            return await self.answer_row(rows[0], ask)
         self._check_count(len(rows))
-        started = time.perf_counter()
-        inputs = self.model.encoder.encode(rows)
-        columns = {name: [row[name] for row in rows if name in row] for name in self.features}
-        return self._compute(inputs, columns, started)
+        started = self._clock()
+        inputs = self._encoder.encode(rows)
+        columns = {name: [row[name] for row in rows if name in row] for name in self.watch.features}
+        return await self._answer(inputs, columns, len(rows), started, ask)
 
-    def answer_columns(self, columns: Mapping[str, Sequence[Any] | Array]) -> Answer:
-        """Answer requests given column by column; raise FeatureError or RequestError."""
-        self._check_count(max((len(values) for values in columns.values()), default=0))
-        started = time.perf_counter()
-        inputs = self.model.encoder.encode_columns(columns)
-        return self._compute(inputs, columns, started)
+    async def answer_columns(self, columns: Mapping[str, Sequence[Any] | Array], ask: Ask) -> Answer:
+        """Answer for several instances, column by column; raise FeatureError or RequestError."""
+        rows = max((len(values) for values in columns.values()), default=0)
+        self._check_count(rows)
+        started = self._clock()
+        return await self._answer(self._encoder.encode_columns(columns), columns, rows, started, ask)
 
-    def _compute(self, inputs: dict[str, Array], columns: Mapping[str, Any], started: float) -> Answer:
-        encoded = time.perf_counter()
-        outputs = self.model.compute(inputs)
-        computed = time.perf_counter()
-        self._count(columns, outputs)
-        return Answer(outputs, encoded - started, computed - encoded)
+    def metrics(self) -> bytes:
+        """Return the metrics page."""
+        self.watch.fold(self._clock())
+        return self.telling.metrics()
+
+    def summary(self, summary: ServingSummary) -> ServingSummary:
+        """Return the summary with everything that was counted."""
+        self.watch.fold(self._clock())
+        return self.telling.complete(summary)
+
+    async def _answer(
+        self, inputs: dict[str, Array], columns: Mapping[str, Any], rows: int, started: float, ask: Ask
+    ) -> Answer:
+        encoded = self._clock()
+        computed = await self.computing.run(inputs, rows, encoded, ask.deadline(self._allowed))
+        if self._watched:
+            self.watch.add_columns(columns, computed.outputs, rows, self._clock())
+        return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
 
     def _check_count(self, count: int) -> None:
         if count == 0:
@@ -75,19 +114,13 @@ class Core:
         if count > self._most_instances:
             raise RequestError(f"{count} instances: at most {self._most_instances} are answered at once", 413)
 
-    def _count(self, columns: Mapping[str, Any], outputs: Mapping[str, Array]) -> None:
-        for name, counter in self.features.items():
-            values = columns.get(name)
-            if values is None or len(values) == 0:
-                continue
-            if name in self._tensors:
-                values = np.asarray(values, dtype=np.float64).reshape(len(values), -1).mean(axis=1)
-            elif name in self._dates:
-                values = [value[:7] for value in values]
-            counter.add(values)
-        for output in self.model.labels.outputs:
-            if output.kind is OutputKind.TAGS:
-                for column, label in enumerate(output.labels):
-                    self.predictions[f"{output.name}.{label.name}"].add(outputs[output.name][:, column])
-            elif output.name in self.predictions:
-                self.predictions[output.name].add(outputs[output.name])
+
+def _tell(telling: Telling, computing: Computing, memory: Memory, watch: Watch) -> None:
+    """Let the metrics page show what the parts count themselves."""
+    telling.watch({"feature": watch.features, "prediction": watch.predictions})
+    telling.add_gauge(
+        "modelyard_requests_waiting", "Requests that wait or are computed.", lambda: computing.gate.waiting
+    )
+    telling.add_counter("modelyard_cache_hits", "Answers out of the cache.", lambda: memory.cache_hits)
+    telling.add_counter("modelyard_lookup_hits", "Answers out of the precomputed table.", lambda: memory.lookup_hits)
+    telling.add_counter("modelyard_cache_misses", "Answers in neither table nor cache.", lambda: memory.misses)

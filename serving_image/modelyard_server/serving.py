@@ -1,38 +1,42 @@
 """The life of a serving process: status port, verified package, warm-up, replay, ready, drain, end."""
 
 import asyncio
+import gc
 import signal
+import ssl
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from aiohttp import web
 
 from modelyard.contract.wire import Route, ServingSummary
-from modelyard.model.opening import Model, PackageError, fetch_package
-from modelyard.model.storage import StorageError, open_store
+from modelyard.model.opening import PackageError
+from modelyard.model.storage import StorageError
+from modelyard_server.access import KeyRing
+from modelyard_server.connection import Listener
 from modelyard_server.core import Core
-from modelyard_server.doors import Doors
+from modelyard_server.doors.routing import Doors
+from modelyard_server.loading import build_core, load_model
 from modelyard_server.settings import ServerSettings
-from modelyard_server.telling import Telling
 
 __all__ = ["Server"]
 
 #: How long requests may still be answered after the listener closed, in seconds.
 _LAST_ANSWERS = 20.0
-_WARM_UPS = 20
+_BACKLOG = 1024
+#: Container objects made, less those freed, between two looks of the garbage collector.
+_GARBAGE_THRESHOLD = 20_000
 
 
 class Server:
-    """One model behind two ports."""
+    """One model behind its ports."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._started = time.monotonic()
         self._state, self._message = "Loading", "the package is being fetched"
         self._core: Core | None = None
-        self._telling: Telling | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -40,50 +44,47 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        status = await self._listen(self._status_application(), self._settings.status_port)
+        status = web.AppRunner(self._status_application(), access_log=None)
+        await status.setup()
+        await web.TCPSite(status, port=self._settings.status_port).start()
         try:
             try:
-                core = await asyncio.to_thread(self._open)
+                model = await asyncio.to_thread(load_model, self._settings, self._tell)
             except (PackageError, StorageError, ValueError) as error:
                 self._fail(str(error))
                 return 1
-            await self._serve(core)
+            await self._serve(await build_core(model, self._settings))
             return 0
         finally:
             await status.cleanup()
 
-    def _open(self) -> Core:
-        """Fetch, verify, open, warm up and replay; raise PackageError or StorageError."""
-        settings = self._settings
-        with tempfile.TemporaryDirectory(prefix="modelyard-package-") as folder:
-            manifest, digest = fetch_package(open_store(settings.uri), Path(folder), settings.digest)
-            model = Model(Path(folder), manifest, digest)
-        self._message = "the golden samples are replayed"
-        model.verify_samples()
-        for _ in range(_WARM_UPS if model.samples else 0):
-            model.predict(model.samples[0].request)
-        return Core(model, settings.name, settings.version, settings.most_instances)
-
     async def _serve(self, core: Core) -> None:
-        telling = Telling(core.name, core.version)
-        doors = Doors(core, telling, self._settings.largest_body)
-        serving = await self._listen(doors.application(), self._settings.http_port)
-        self._core, self._telling = core, telling
-        self._state, self._message = "Ready", ""
-        print(
-            f"ready model={core.name} version={core.version} seconds={time.monotonic() - self._started:.3f}", flush=True
+        settings, clock = self._settings, time.perf_counter
+        keys = KeyRing(settings.api_keys, clock) if settings.api_keys else None
+        doors = Doors(core, clock, keys)
+        listener = Listener(doors.answer, clock, settings.options.admission.max_body_bytes)
+        runner = web.AppRunner(listener.application(), access_log=None, shutdown_timeout=_LAST_ANSWERS)
+        await runner.setup()
+        assert runner.server is not None
+        encryption = _encryption(settings.tls) if settings.tls else None
+        socket = await asyncio.get_running_loop().create_server(
+            listener.connect(runner.server), port=settings.http_port, backlog=_BACKLOG, ssl=encryption
         )
+        _settle()
+        self._core = core
+        self._state, self._message = "Ready", ""
+        seconds = time.monotonic() - self._started
+        print(f"ready model={core.name} version={core.version} seconds={seconds:.3f}", flush=True)
         await self._stop.wait()
         # endpoints still point here for a while: go on answering, and let clients connect elsewhere
-        self._state, doors.draining = "Draining", True
-        await asyncio.sleep(self._settings.drain_seconds)
-        await serving.cleanup()
+        self._state, listener.draining = "Draining", True
+        await asyncio.sleep(settings.drain_seconds)
+        socket.close()
+        await runner.cleanup()
+        core.computing.close()
 
-    async def _listen(self, app: web.Application, port: int) -> web.AppRunner:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
-        await runner.setup()
-        await web.TCPSite(runner, port=port, backlog=1024).start()
-        return runner
+    def _tell(self, message: str) -> None:
+        self._message = message
 
     def _fail(self, message: str) -> None:
         self._state, self._message = "Failed", message
@@ -110,7 +111,7 @@ class Server:
         return web.Response(text=self._message or "ok", status=200 if is_ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = self._telling.metrics(self._core) if self._telling else b""
+        body = self._core.metrics() if self._core else b""
         return web.Response(body=body, content_type="text/plain")
 
     async def _summary(self, _: web.Request) -> web.Response:
@@ -123,6 +124,20 @@ class Server:
             message=self._message,
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
-        if self._telling is not None:
-            summary = self._telling.complete(summary, self._core)
+        if self._core is not None:
+            summary = self._core.summary(summary)
         return web.Response(text=summary.model_dump_json(by_alias=True), content_type="application/json")
+
+
+def _settle() -> None:
+    """Take what start-up made out of the garbage collector's sight: it stays, and looking at it stalls requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+
+
+def _encryption(folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return context

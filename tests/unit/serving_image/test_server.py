@@ -153,7 +153,7 @@ def test_open_inference_v2(server: Server, expected: list[Any]):
         (":predict", b"{", 400, "JSON"),
         (":predict", b"[" * 100_000, 400, "JSON"),
         (":predict", b'{"instances": [{"price": NaN}]}', 400, "price"),
-        (":predict", b"x" * (9 << 20), 413, "larger than"),
+        (":predict", b"x" * (33 << 20), 413, "larger than"),
         ("/versions/2:predict?price=1", None, 404, "2"),
     ],
 )

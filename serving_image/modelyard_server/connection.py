@@ -1,0 +1,233 @@
+"""One HTTP connection: aiohttp's, with a short way for the requests that a prediction service mostly gets.
+
+aiohttp parses every byte and answers whatever is out of the ordinary: bodies that come in pieces, connections that
+close, clients that don't read. A whole request on a connection that waits for one is answered here, from within the
+call that delivered its last byte, without a task, a request object or a response object; that is two thirds of what an
+answer costs otherwise. Should the answer have to wait for a computation, the connection waits with it, in order.
+
+This leans on three inner parts of aiohttp's handler, which the pinned version has and the tests hold: `_waiter`, the
+future that its own loop awaits between requests; `_messages`, the parsed requests; `_request_in_progress`, which
+shutdown waits for. While a request is answered here the waiter is parked, so that aiohttp's loop sleeps on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from modelyard_server.asking import Ask, Reply
+
+__all__ = ["Connection", "Listener"]
+
+_PHRASES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_DATE_PERIOD = 0.5
+
+Answer = Callable[[Ask], Coroutine[Any, Any, Reply]]
+
+
+class Listener:
+    """What the connections of one serving port share."""
+
+    def __init__(self, answer: Answer, clock: Callable[[], float], largest_body: int) -> None:
+        self._answer = answer
+        self.clock = clock
+        self.draining = False
+        """Whether each answer closes its connection, so that clients connect elsewhere."""
+        self._largest_body = largest_body
+        self._too_large = Reply(f'{{"error":"the body is larger than {largest_body} bytes"}}'.encode(), 413)
+        self._date = ""
+        self._date_until = 0.0
+
+    def application(self) -> web.Application:
+        """Return the application that answers by aiohttp's own way."""
+        app = web.Application(client_max_size=self._largest_body)
+        app.router.add_route("*", "/{tail:.*}", self._handle)
+        return app
+
+    def answer(self, ask: Ask) -> Coroutine[Any, Any, Reply]:
+        """Answer, unless there is too much to read."""
+        return self._refuse() if len(ask.body) > self._largest_body else self._answer(ask)
+
+    async def _refuse(self) -> Reply:
+        return self._too_large
+
+    def connect(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """Return the protocol factory of a socket: aiohttp's server with this kind of connection."""
+        return lambda: Connection(self, server, **server._kwargs)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        arrived = self.clock()
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return web.Response(body=self._too_large.body, status=413, content_type="application/json")
+        path, _, query = request.raw_path.partition("?")
+        reply = await self.answer(Ask(request.method, path, query, request.headers, body, arrived))
+        response = web.Response(
+            body=reply.body, status=reply.status, headers=reply.headers, content_type=reply.content_type
+        )
+        if self.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
+        return response
+
+    def render(self, reply: Reply, now: float) -> bytes:
+        """Return the bytes of an answer on a connection that stays open."""
+        if now >= self._date_until:
+            self._date_until = now + _DATE_PERIOD
+            self._date = f"Date: {formatdate(usegmt=True)}\r\n"
+        told = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()])
+        if reply.status == HTTPStatus.NOT_MODIFIED:
+            return f"{_PHRASES[reply.status]}{self._date}{told}\r\n".encode("latin-1")
+        head = (
+            f"{_PHRASES[reply.status]}{self._date}Content-Type: {reply.content_type}\r\n"
+            f"Content-Length: {len(reply.body)}\r\n{told}\r\n"
+        )
+        return head.encode("latin-1") + reply.body
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection with the short way."""
+
+    __slots__ = ("_answering", "_listener", "_parked")
+
+    def __init__(self, listener: Listener, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self._listener = listener
+        self._parked: asyncio.Future[None] | None = None
+        self._answering: asyncio.Task[Reply] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; answer what is whole if nobody else is at work on this connection."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages:
+            # aiohttp's loop is at work, or a computation of ours: it takes the next request when it is done
+            super().data_received(data)
+            return
+        self._parked, self._waiter = waiter, None
+        super().data_received(data)
+        if self._messages:
+            self._proceed()
+        else:
+            self._parked, self._waiter = None, waiter
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, which each read of a body asks for, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def force_close(self) -> None:
+        """Close at once; nobody waits for an answer any more."""
+        if self._answering is not None:
+            self._answering.cancel()
+        if self._parked is not None:
+            self._parked, self._waiter = None, self._parked
+        super().force_close()
+
+    def _proceed(self) -> None:
+        """Answer requests until one has to wait, or is aiohttp's, or none is left."""
+        while (plain := self._take_plain()) is not None:
+            message, payload = plain
+            path, _, query = message.path.partition("?")
+            arrived = self._listener.clock()
+            ask = Ask(message.method, path, query, message.headers, payload.read_nowait(-1), arrived)
+            coroutine = self._listener.answer(ask)
+            try:
+                waiting = coroutine.send(None)
+            except StopIteration as done:
+                self._write(done.value)
+                continue
+            self._request_in_progress = True
+            self._answering = self._loop.create_task(_resume(coroutine, waiting))
+            self._answering.add_done_callback(self._answered)
+            return
+        self._unpark()
+
+    def _take_plain(self) -> tuple[RawRequestMessage, StreamReader] | None:
+        """Take the next request if it is whole, keeps the connection, and the client reads its answers."""
+        if not self._messages or self._close or self._force_close or self._paused or self._listener.draining:
+            return None
+        message, payload = self._messages[0]
+        if (
+            not isinstance(message, RawRequestMessage)
+            or not payload.is_eof()
+            or payload.exception() is not None
+            or message.should_close
+            or message.upgrade
+            or message.method == "HEAD"
+            or self._upgraded
+            or self._parser is None
+            or self._manager is None
+        ):
+            return None
+        self._messages.popleft()
+        self._parser.message_consumed()
+        self._manager.requests_count += 1
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return message, payload
+
+    def _answered(self, task: asyncio.Task[Reply]) -> None:
+        """Go on after an answer that had to be waited for."""
+        self._answering = None
+        self._request_in_progress = False
+        if self._parked is not None and not task.cancelled() and task.exception() is None:
+            self._write(task.result())
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self._parked is not None:
+            self._proceed()
+
+    def _write(self, reply: Reply) -> None:
+        now = self._loop.time()
+        self._next_keepalive_close_time = now + self._keepalive_timeout
+        if self.transport is not None:
+            self.transport.write(self._listener.render(reply, now))
+
+    def _unpark(self) -> None:
+        """Let aiohttp's loop go on: with the requests that are left, or waiting for one."""
+        waiter, self._parked = self._parked, None
+        self._waiter = waiter
+        if waiter is None or waiter.done():
+            return
+        if self._close or self._force_close:
+            waiter.cancel()
+        elif self._messages:
+            waiter.set_result(None)
+
+
+class _Started:
+    """Awaits the rest of a coroutine that was started without a task and waits for something."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Reply], waiting: Any) -> None:
+        self._coroutine, self._waiting = coroutine, waiting
+
+    def __await__(self) -> Generator[Any, Any, Reply]:
+        waiting = self._waiting
+        while True:
+            try:
+                yield waiting
+            except BaseException as error:
+                # failures and cancellation reach the coroutine where it waits
+                proceed: Callable[[], Any] = _bind(self._coroutine.throw, error)
+            else:
+                proceed = _bind(self._coroutine.send, None)
+            try:
+                waiting = proceed()
+            except StopIteration as done:
+                answered: Reply = done.value
+                return answered
+
+
+def _bind(call: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
+    return lambda: call(argument)
+
+
+async def _resume(coroutine: Coroutine[Any, Any, Reply], waiting: Any) -> Reply:
+    rest: Awaitable[Reply] = _Started(coroutine, waiting)
+    return await rest

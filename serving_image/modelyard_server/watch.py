@@ -1,0 +1,88 @@
+"""What is seen of features and predictions: counted over the baseline's bins, a bounded number of rows a second."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelyard.contract.package import Baseline, DateFeature, Features, Labels, OutputKind, TensorFeature
+from modelyard.model.encoders import Array
+from modelyard.model.sketches import DistributionCounter
+
+__all__ = ["Watch"]
+
+Columns = Mapping[str, Sequence[Any] | Array]
+Outputs = Mapping[str, Array]
+#: Rows are set aside and counted together, this often, in seconds.
+_PERIOD = 0.25
+#: Rows counted in a period; more than that adds nothing to what a distribution tells.
+_MOST_ROWS = 250
+
+
+class Watch:
+    """Counts features and predictions of one model version.
+
+    A request costs an append; the counting is done in bulk once a period. Beyond a thousand rows a second only the
+    first of each period count: a distribution needs no more, and the price stays bounded whatever the traffic.
+    """
+
+    def __init__(self, baseline: Baseline, features: Features, labels: Labels) -> None:
+        self.features = {name: DistributionCounter(value) for name, value in baseline.features.items()}
+        self.predictions = {name: DistributionCounter(value) for name, value in baseline.predictions.items()}
+        kinds = {feature.name: feature for feature in features.features}
+        self._tensors = {name for name, feature in kinds.items() if isinstance(feature, TensorFeature)}
+        self._dates = {name for name, feature in kinds.items() if isinstance(feature, DateFeature)}
+        self._labels = labels
+        self._rows: list[tuple[Mapping[str, Any], Outputs]] = []
+        self._room = _MOST_ROWS
+        self._period_ends = 0.0
+
+    def add_row(self, row: Mapping[str, Any], outputs: Outputs, now: float) -> None:
+        """Set one answered request aside, raw features by name."""
+        if now >= self._period_ends:
+            self.fold(now)
+        if self._room > 0:
+            self._room -= 1
+            self._rows.append((row, outputs))
+
+    def add_columns(
+        self, columns: Mapping[str, Sequence[Any] | Array], outputs: Outputs, rows: int, now: float
+    ) -> None:
+        """Count an answered batch, or as much of it as the period has room for."""
+        if now >= self._period_ends:
+            self.fold(now)
+        room = min(rows, self._room)
+        if room > 0:
+            self._room -= room
+            self._count_features({name: values[:room] for name, values in columns.items()})
+            self._count_predictions({name: values[:room] for name, values in outputs.items()})
+
+    def fold(self, now: float) -> None:
+        """Count what was set aside and begin a new period."""
+        self._period_ends = now + _PERIOD
+        self._room = _MOST_ROWS
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        self._count_features({name: [row[name] for row, _ in rows if name in row] for name in self.features})
+        names = rows[0][1].keys()
+        self._count_predictions({name: np.concatenate([outputs[name] for _, outputs in rows]) for name in names})
+
+    def _count_features(self, columns: Mapping[str, Any]) -> None:
+        for name, counter in self.features.items():
+            values = columns.get(name)
+            if values is None or len(values) == 0:
+                continue
+            if name in self._tensors:
+                values = np.asarray(values, dtype=np.float64).reshape(len(values), -1).mean(axis=1)
+            elif name in self._dates:
+                values = [value[:7] for value in values]
+            counter.add(values)
+
+    def _count_predictions(self, outputs: Outputs) -> None:
+        for output in self._labels.outputs:
+            if output.kind is OutputKind.TAGS:
+                for column, label in enumerate(output.labels):
+                    self.predictions[f"{output.name}.{label.name}"].add(outputs[output.name][:, column])
+            elif output.name in self.predictions:
+                self.predictions[output.name].add(outputs[output.name])
