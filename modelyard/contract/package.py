@@ -15,6 +15,7 @@ The digest of a package is the SHA-256 of the bytes of `manifest.json`.
 """
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -33,6 +34,7 @@ __all__ = [
     "SAVED_MODEL",
     "Baseline",
     "BooleanFeature",
+    "BucketFeature",
     "CategoryFeature",
     "CrossFeature",
     "DateFeature",
@@ -42,9 +44,12 @@ __all__ = [
     "FeatureName",
     "Features",
     "FileEntry",
+    "HashFeature",
+    "ImageFeature",
     "IntegerFeature",
     "Label",
     "Labels",
+    "ListFeature",
     "Manifest",
     "NumberFeature",
     "Output",
@@ -171,6 +176,71 @@ class TensorFeature(_Feature):
     """Added afterwards."""
 
 
+class HashFeature(_Feature):
+    """Any string or whole number, encoded as an int32 bucket, shape `(batch,)`: no vocabulary is kept.
+
+    The bucket is the first eight bytes of the SHA-256 of the UTF-8 text, little-endian, modulo `buckets`.
+    """
+
+    type: Literal["hash"] = "hash"
+    buckets: Annotated[int, Field(ge=2, le=2**31 - 1)]
+    """How many buckets there are; different values may share one."""
+    default: str | int | None = None
+    """Used when the request leaves the feature out."""
+
+
+class BucketFeature(_Feature):
+    """A real number, encoded as the int32 index of its interval, shape `(batch,)`.
+
+    Index 0 is below the first boundary; a value on a boundary belongs to the interval above it.
+    """
+
+    type: Literal["bucket"] = "bucket"
+    boundaries: Annotated[list[float], Field(min_length=1, max_length=10_000)]
+    """Ascending; n boundaries make n + 1 intervals."""
+    default: float | None = None
+    """Used when the request leaves the feature out."""
+
+    @model_validator(mode="after")
+    def _boundaries_ascend(self) -> Self:
+        if any(low >= high for low, high in pairwise(self.boundaries)):
+            raise ValueError(f"features.{self.name}.boundaries: must ascend")
+        return self
+
+
+class ListFeature(_Feature):
+    """Up to `length` strings, encoded as int32 indices, shape `(batch, length)`.
+
+    The i-th string of the vocabulary (from 0) is i + 2, an unknown one is 1, and 0 fills up shorter lists.
+    """
+
+    type: Literal["list"] = "list"
+    vocabulary: Annotated[list[Annotated[str, StringConstraints(max_length=256)]], Field(min_length=1)]
+    """The known strings."""
+    length: Annotated[int, Field(ge=1, le=4096)]
+    """Most strings of one request; more are refused."""
+    default: list[str] | None = None
+    """Used when the request leaves the feature out."""
+
+
+class ImageFeature(_Feature):
+    """A picture, encoded as float32 `value * scale + offset` of values 0 to 255, `(batch, height, width, channels)`.
+
+    The request gives the bytes of a JPEG or PNG file (base64 in JSON), which are decoded, converted to the channels
+    and resized (bilinear), or the numbers themselves in the declared shape.
+    """
+
+    type: Literal["image"] = "image"
+    height: Annotated[int, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096)]
+    channels: Literal[1, 3] = 3
+    """1: grey; 3: red, green, blue."""
+    scale: float = 1.0
+    """Multiplied first."""
+    offset: float = 0.0
+    """Added afterwards."""
+
+
 class CrossFeature(_Feature):
     """The combination of encoded integer inputs, as one int32 index: row-major over their sizes. Shape `(batch,)`.
 
@@ -179,11 +249,21 @@ class CrossFeature(_Feature):
 
     type: Literal["cross"] = "cross"
     of: Annotated[list[FeatureName], Field(min_length=2, max_length=4)]
-    """Names of the crossed inputs: category and integer features, or `NAME_PART` of a date."""
+    """Names of the crossed inputs: category, integer, hash and bucket features, or `NAME_PART` of a date."""
 
 
 Feature = Annotated[
-    NumberFeature | IntegerFeature | BooleanFeature | CategoryFeature | DateFeature | TensorFeature | CrossFeature,
+    NumberFeature
+    | IntegerFeature
+    | BooleanFeature
+    | CategoryFeature
+    | DateFeature
+    | HashFeature
+    | BucketFeature
+    | ListFeature
+    | TensorFeature
+    | ImageFeature
+    | CrossFeature,
     Field(discriminator="type"),
 ]
 

@@ -7,9 +7,11 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
+from modelyard.contract.options import ServingOptions
 from modelyard.contract.pods import Resources, Scheduling, Storage
 
 __all__ = [
+    "Access",
     "ModelServing",
     "ModelSource",
     "RejectedRevision",
@@ -47,7 +49,17 @@ class Rollout(Schema):
     """How long a leaving pod goes on accepting requests while load balancers forget it."""
 
 
-class ServingSpec(Scheduling):
+class Access(Schema):
+    """Who may ask, and how."""
+
+    api_keys_secret: DnsSubdomain | None = None
+    """Secret whose values are the API keys, one an entry; requests carry one as `Authorization: Bearer KEY`. Changes
+    of the Secret are taken up without a restart. Absent: everybody who reaches the Service may ask."""
+    tls_secret: DnsSubdomain | None = None
+    """Secret with `tls.crt` and `tls.key`: the pods then speak HTTPS. Changes are taken up without a restart."""
+
+
+class ServingSpec(Scheduling, ServingOptions):
     """What to serve, on how many replicas."""
 
     model: ModelSource
@@ -60,6 +72,8 @@ class ServingSpec(Scheduling):
     """How the pods get at the package."""
     resources: Resources = Field(default_factory=Resources)
     """Compute resources of the serving container."""
+    access: Access = Field(default_factory=Access)
+    """Who may ask."""
     rollout: Rollout = Field(default_factory=Rollout)
     """How changes are brought in."""
     paused: bool = False

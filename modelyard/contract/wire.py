@@ -9,12 +9,14 @@ from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
 from modelyard.contract.training import Checkpointing, DataSource
 
 __all__ = [
+    "API_KEYS_FOLDER",
     "GRPC_PORT",
     "HTTP_PORT",
     "MANAGED_BY",
     "PVC_ROOT",
     "RUN_FOLDER",
     "STATUS_PORT",
+    "TLS_FOLDER",
     "Annotation",
     "Environment",
     "ExitCode",
@@ -35,6 +37,9 @@ GRPC_PORT = 8082
 MANAGED_BY = "modelyard"
 #: Where pods find `pvc://CLAIM/PATH`: below this folder, as CLAIM/PATH.
 PVC_ROOT = "/mnt/pvc"
+#: Where serving pods find the API keys and the certificate.
+API_KEYS_FOLDER = "/etc/modelyard/api-keys"
+TLS_FOLDER = "/etc/modelyard/tls"
 #: Where a training pod finds its run document (`run.json`) and, if any, the script.
 RUN_FOLDER = "/etc/modelyard/run"
 RUN_DOCUMENT = "run.json"

@@ -20,6 +20,7 @@ def main() -> int:
         prog="modelyard_server", description=f"Serve one model package over HTTP. Reads {names} from the environment."
     )
     parser.add_argument("--http-port", type=int, help="serving port (default: 8080)")
+    parser.add_argument("--grpc-port", type=int, help="port of the Open Inference Protocol over gRPC (default: 8082)")
     parser.add_argument("--status-port", type=int, help="status port: health, readiness, metrics (default: 8081)")
     arguments = parser.parse_args()
     try:

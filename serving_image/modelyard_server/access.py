@@ -1,13 +1,15 @@
-"""API keys: read from a mounted Secret, compared in constant time, read again when the Secret changes."""
+"""Who may ask, and how: API keys and a certificate from mounted Secrets, read again when the Secrets change."""
 
+import asyncio
 import hmac
+import ssl
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
 from modelyard_server.asking import RequestError
 
-__all__ = ["KeyRing"]
+__all__ = ["Certificate", "KeyRing"]
 
 #: How often the folder is looked at, in seconds; the kubelet itself takes up to a minute.
 _PERIOD = 2.0
@@ -47,3 +49,35 @@ class KeyRing:
             print(f"the API keys could not be read: {error}", flush=True)
             return
         self._digests = tuple(sha256(key).digest() for key in keys if key)
+
+
+class Certificate:
+    """`tls.crt` and `tls.key` of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded = self.pair()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        """For the HTTP port; new connections get the newest certificate."""
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load()
+
+    def pair(self) -> tuple[bytes, bytes]:
+        """Return key and certificate chain, PEM, as they are now."""
+        return (self._folder / "tls.key").read_bytes(), (self._folder / "tls.crt").read_bytes()
+
+    async def watch(self) -> None:
+        """Load the certificate again whenever it changes; runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(_PERIOD)
+            try:
+                found = self.pair()
+                if found != self._loaded:
+                    self._load()
+                    self._loaded = found
+            except (OSError, ssl.SSLError) as error:
+                # a half-replaced mount: the known certificate stays in use, and the next look mends it
+                print(f"the certificate could not be read: {error}", flush=True)
+
+    def _load(self) -> None:
+        self.context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")

@@ -13,9 +13,10 @@ from aiohttp import web
 from modelyard.contract.wire import Route, ServingSummary
 from modelyard.model.opening import PackageError
 from modelyard.model.storage import StorageError
-from modelyard_server.access import KeyRing
+from modelyard_server.access import Certificate, KeyRing
 from modelyard_server.connection import Listener
 from modelyard_server.core import Core
+from modelyard_server.doors.remote import start_remote
 from modelyard_server.doors.routing import Doors
 from modelyard_server.loading import build_core, load_model
 from modelyard_server.settings import ServerSettings
@@ -50,10 +51,15 @@ class Server:
         try:
             try:
                 model = await asyncio.to_thread(load_model, self._settings, self._tell)
+                core = await build_core(model, self._settings)
             except (PackageError, StorageError, ValueError) as error:
                 self._fail(str(error))
                 return 1
-            await self._serve(await build_core(model, self._settings))
+            try:
+                await self._serve(core)
+            except (OSError, ssl.SSLError) as error:
+                self._fail(str(error))
+                return 1
             return 0
         finally:
             await status.cleanup()
@@ -66,11 +72,14 @@ class Server:
         runner = web.AppRunner(listener.application(), access_log=None, shutdown_timeout=_LAST_ANSWERS)
         await runner.setup()
         assert runner.server is not None
-        encryption = _encryption(settings.tls) if settings.tls else None
+        certificate = Certificate(settings.tls) if settings.tls else None
+        context = certificate.context if certificate else None
         socket = await asyncio.get_running_loop().create_server(
-            listener.connect(runner.server), port=settings.http_port, backlog=_BACKLOG, ssl=encryption
+            listener.connect(runner.server), port=settings.http_port, backlog=_BACKLOG, ssl=context
         )
         _settle()
+        remote = await start_remote(core, settings.grpc_port, keys, tls=certificate)
+        watching = asyncio.create_task(certificate.watch()) if certificate else None
         self._core = core
         self._state, self._message = "Ready", ""
         seconds = time.monotonic() - self._started
@@ -80,8 +89,11 @@ class Server:
         self._state, listener.draining = "Draining", True
         await asyncio.sleep(settings.drain_seconds)
         socket.close()
+        await remote.stop(_LAST_ANSWERS)
         await runner.cleanup()
         core.computing.close()
+        if watching is not None:
+            watching.cancel()
 
     def _tell(self, message: str) -> None:
         self._message = message
@@ -134,10 +146,3 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
-
-
-def _encryption(folder: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    return context

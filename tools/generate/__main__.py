@@ -7,6 +7,7 @@ import yaml
 
 from modelyard.contract.meta import GROUP
 from tools.generate.crds import KINDS, definition
+from tools.generate.protocol import SOURCE, compiled_protocol
 from tools.generate.reference import reference_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ def generated_files() -> dict[Path, str]:
         sort_keys=False,
     )
     files[Path("docs/reference.md")] = reference_page()
+    files[SOURCE.with_name("inference_pb2.py")] = compiled_protocol(ROOT)
     return files
 
 

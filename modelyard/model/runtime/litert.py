@@ -175,10 +175,11 @@ def _refuse_custom_operations(content: bytes) -> None:
     if content[4:8] != b"TFL3":
         raise RuntimeProblem("not a LiteRT model: the file identifier TFL3 is missing")
     try:
-        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        model = schema.Model.GetRootAs(content, 0)
+        codes = [model.OperatorCodes(place).CustomCode() for place in range(model.OperatorCodesLength())]
     except Exception as error:
         raise RuntimeProblem(f"a damaged LiteRT model: {type(error).__name__}") from error
-    custom = [code.customCode for code in model.operatorCodes or [] if code.customCode]
+    custom = [code for code in codes if code]
     if custom:
         names = ", ".join(code.decode(errors="replace") for code in custom)
         raise RuntimeProblem(f"the model uses custom operations, which are not allowed: {names}")

@@ -21,17 +21,23 @@ def selector_of(serving: ModelServing) -> dict[str, str]:
 
 def url_of(serving: ModelServing) -> str:
     """Return the stable address inside the cluster."""
-    return f"http://{serving.metadata.name}.{serving.metadata.namespace}.svc"
+    scheme = "https" if serving.spec.access.tls_secret else "http"
+    return f"{scheme}://{serving.metadata.name}.{serving.metadata.namespace}.svc"
 
 
 def render_service(serving: ModelServing) -> Json:
     """Return the Service: traffic goes to the ready pods of every revision."""
-    port = {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}
+    encrypted = serving.spec.access.tls_secret is not None
+    http: Json = {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}
+    if encrypted:
+        http = http | {"name": "https", "port": 443, "appProtocol": "https"}
+    grpc = {"name": "grpc", "port": 8500, "targetPort": "grpc", "protocol": "TCP"}
+    grpc["appProtocol"] = "https" if encrypted else "kubernetes.io/h2c"
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(serving, serving.metadata.name),
-        "spec": {"type": "ClusterIP", "selector": selector_of(serving), "ports": [port]},
+        "spec": {"type": "ClusterIP", "selector": selector_of(serving), "ports": [http, grpc]},
     }
 
 

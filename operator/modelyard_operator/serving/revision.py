@@ -1,15 +1,20 @@
 """Revision: a package and the pod template that serves it; the name is a hash of both."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.contract.checkpoint import ModelCheckpoint
-from modelyard.contract.serving import ModelServing, Revision
+from modelyard.contract.options import ServingOptions
+from modelyard.contract.serving import Access, ModelServing, Revision, ServingSpec
 from modelyard.contract.wire import (
+    API_KEYS_FOLDER,
+    GRPC_PORT,
     HTTP_PORT,
     MANAGED_BY,
     PVC_ROOT,
     STATUS_PORT,
+    TLS_FOLDER,
     Annotation,
     Environment,
     Label,
@@ -37,6 +42,8 @@ Json = dict[str, Any]
 CONTAINER = "server"
 #: Seconds after the drain for requests under way, before SIGKILL.
 _FINISH_SECONDS = 30
+#: Mode of mounted Secrets: the pod's group reads them.
+_READABLE = 0o440
 #: The longest parent name that leaves room for `-` and eight digits in a label's value.
 _LONGEST_PARENT = 54
 
@@ -99,6 +106,11 @@ def render_revision(view: ServingView, package: Package) -> Rendered:
 def _template(view: ServingView, package: Package, revision: str) -> Json:
     serving, spec = view.serving, view.serving.spec
     volumes, mounts = volumes_of(claims_of([package.uri]))
+    for folder, secret in _secrets(spec.access).items():
+        # the name of the folder's last part is the volume's
+        volume = folder.rpartition("/")[2]
+        volumes.append({"name": volume, "secret": {"secretName": secret, "defaultMode": _READABLE}})
+        mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
     restart = serving.metadata.annotations.get(Annotation.RESTART)
     return {
         "metadata": {
@@ -125,6 +137,19 @@ def _template(view: ServingView, package: Package, revision: str) -> Json:
     }
 
 
+def _secrets(access: Access) -> dict[str, str]:
+    """Return the folders where Secrets are mounted, and the Secret of each."""
+    wanted = {API_KEYS_FOLDER: access.api_keys_secret, TLS_FOLDER: access.tls_secret}
+    return {folder: secret for folder, secret in wanted.items() if secret is not None}
+
+
+def _options(spec: ServingSpec) -> str:
+    """Return the part of the spec that the process reads itself, without defaults; empty if nothing is left."""
+    told = {name: getattr(spec, name) for name in ServingOptions.model_fields}
+    options = ServingOptions(**told).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return json.dumps(options, sort_keys=True) if options else ""
+
+
 def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
     serving, spec = view.serving, view.serving.spec
     variables = {
@@ -134,6 +159,10 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         Environment.PACKAGE_DIGEST: package.digest,
         Environment.DRAIN_SECONDS: str(spec.rollout.drain_seconds),
         Environment.PVC_ROOT: PVC_ROOT,
+        # what is not asked for is not told: a new field of the operator's leaves the pods as they are
+        **({Environment.OPTIONS: options} if (options := _options(spec)) else {}),
+        **({Environment.API_KEYS: API_KEYS_FOLDER} if spec.access.api_keys_secret else {}),
+        **({Environment.TLS: TLS_FOLDER} if spec.access.tls_secret else {}),
     }
     return {
         "name": CONTAINER,
@@ -142,7 +171,11 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         "env": environment(variables),
         **env_from(spec.storage),
         **compute(spec.resources),
-        "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}, status_port()],
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
+            status_port(),
+        ],
         # The status port opens before the package is fetched: a large package is not a dead process.
         "startupProbe": _probe(Route.HEALTHZ, period=1, failures=300),
         "livenessProbe": _probe(Route.HEALTHZ, period=10, failures=6),

@@ -14,6 +14,7 @@ from modelyard_server.doors.tensors import (
     describe_outputs,
     from_bytes,
     from_list,
+    text_of,
     to_bytes,
 )
 
@@ -107,10 +108,7 @@ class InferenceDoor:
         values = from_bytes(name, datatype, shape, data)
         if datatype != "BYTES" or name in self._bytes:
             return values
-        try:
-            return [value.decode() for value in values]
-        except (UnicodeDecodeError, AttributeError) as error:
-            raise RequestError(f"{name}: the BYTES elements are no UTF-8 text") from error
+        return [text_of(name, value) for value in values]
 
     def _text(self, name: str, value: Any) -> Any:
         """JSON has no bytes: for features that take them, text is base64."""

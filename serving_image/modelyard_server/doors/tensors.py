@@ -20,10 +20,19 @@ from modelyard.model.encoders import Array
 from modelyard.model.opening import Model
 from modelyard_server.asking import RequestError
 
-__all__ = ["DTYPES", "check_shape", "describe_inputs", "describe_outputs", "from_bytes", "from_list", "to_bytes"]
+__all__ = [
+    "_DTYPES",
+    "check_shape",
+    "describe_inputs",
+    "describe_outputs",
+    "from_bytes",
+    "from_list",
+    "text_of",
+    "to_bytes",
+]
 
 #: Open Inference datatype to numpy's, where it has one; all little-endian.
-DTYPES = {
+_DTYPES = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
     "UINT16": np.dtype("<u2"),
@@ -102,9 +111,9 @@ def from_bytes(name: str, datatype: Any, shape: Sequence[int], data: memoryview)
     size = math.prod(shape)
     if datatype == "BYTES":
         return from_list(name, shape, _split_bytes(name, data, size))
-    dtype = DTYPES.get(datatype)
+    dtype = _DTYPES.get(datatype)
     if dtype is None:
-        raise RequestError(f"{name}: `datatype` {datatype!r} is none of {', '.join([*DTYPES, 'BYTES'])}")
+        raise RequestError(f"{name}: `datatype` {datatype!r} is none of {', '.join([*_DTYPES, 'BYTES'])}")
     if len(data) != size * dtype.itemsize:
         raise RequestError(
             f"{name}: {len(data)} bytes of data, {datatype} of this `shape` takes {size * dtype.itemsize}"
@@ -129,6 +138,16 @@ def _split_bytes(name: str, data: memoryview, count: int) -> list[bytes]:
     if len(found) != count:
         raise RequestError(f"{name}: {len(found)} BYTES elements, `shape` says {count}")
     return found
+
+
+def text_of(name: str, value: Any) -> Any:
+    """Return the text of a BYTES element, or of a list of them; raise RequestError."""
+    if isinstance(value, list):
+        return [text_of(name, item) for item in value]
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{name}: the BYTES elements are no UTF-8 text") from error
 
 
 def to_bytes(values: Array) -> bytes:

@@ -37,7 +37,7 @@ class Server:
     """A serving process."""
 
     def __init__(self, folder: Path, uri: str, digest: str = "", drain: float = 0.2) -> None:
-        self.http, self.status = free_ports(2)
+        self.http, self.status, self.grpc = free_ports(3)
         self.log = folder / "termination"
         environment = {
             **os.environ,
@@ -49,7 +49,8 @@ class Server:
             "MODELYARD_DRAIN_SECONDS": str(drain),
             "MODELYARD_TERMINATION_LOG": str(self.log),
         }
-        command = [sys.executable, "-m", "modelyard_server", f"--http-port={self.http}", f"--status-port={self.status}"]
+        ports = [f"--http-port={self.http}", f"--status-port={self.status}", f"--grpc-port={self.grpc}"]
+        command = [sys.executable, "-m", "modelyard_server", *ports]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def await_ready(self) -> "Server":

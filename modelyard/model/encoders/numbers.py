@@ -1,0 +1,160 @@
+"""Numbers, whole numbers, truth, and intervals."""
+
+import math
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+
+from modelyard.contract.package import BooleanFeature, BucketFeature, IntegerFeature, NumberFeature
+from modelyard.model.encoders.common import (
+    LARGEST,
+    REAL,
+    Array,
+    ColumnError,
+    Values,
+    check_bounds,
+    least,
+    most,
+    range_words,
+    reals,
+    show,
+    single,
+)
+
+__all__ = ["BooleanEncoder", "BucketEncoder", "IntegerEncoder", "NumberEncoder"]
+
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+class NumberEncoder:
+    """Encodes a `NumberFeature`."""
+
+    takes_lists, takes_bytes = False, False
+
+    def __init__(self, feature: NumberFeature) -> None:
+        self._feature = feature
+        self.inputs: dict[str, tuple[str, tuple[int, ...]]] = {feature.name: ("float32", ())}
+        self.sizes: dict[str, int] = {}
+        self.default = feature.default
+        self.expects = f"a number{range_words(feature.minimum, feature.maximum)} is expected"
+        self._mean, self._scale = feature.mean, feature.scale
+        # whatever is accepted has a float32 form
+        self._minimum = max(least(feature.minimum), feature.mean - LARGEST * feature.scale)
+        self._maximum = min(most(feature.maximum), feature.mean + LARGEST * feature.scale)
+
+    def encode(self, values: Values) -> dict[str, Array]:
+        feature = self._feature
+        array = reals(values, self.expects)
+        check_bounds(array, self._minimum, self._maximum, self.expects)
+        return {feature.name: ((array - feature.mean) / feature.scale).astype(np.float32)}
+
+    def encode_one(self, value: Any, row: list[Any]) -> None:
+        if type(value) not in REAL or not self._minimum <= value <= self._maximum:
+            raise ColumnError(self.expects)
+        row.append((value - self._mean) / self._scale)
+
+    def parse(self, texts: list[str]) -> float:
+        text = single(texts, self.expects)
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise ColumnError(f"{show(text)}; {self.expects}") from error
+        if not math.isfinite(value):
+            raise ColumnError(f"{show(text)}; {self.expects}")
+        return value
+
+
+class IntegerEncoder:
+    """Encodes a `IntegerFeature`."""
+
+    takes_lists, takes_bytes = False, False
+
+    def __init__(self, feature: IntegerFeature) -> None:
+        self._feature = feature
+        self.inputs: dict[str, tuple[str, tuple[int, ...]]] = {feature.name: ("int32", ())}
+        self.sizes = {feature.name: feature.maximum - feature.minimum + 1}
+        self.default = feature.default
+        self.expects = f"a whole number from {feature.minimum} to {feature.maximum} is expected"
+
+    def encode(self, values: Values) -> dict[str, Array]:
+        feature = self._feature
+        array = reals(values, self.expects)
+        if (array != np.floor(array)).any():
+            raise ColumnError(f"not whole; {self.expects}")
+        check_bounds(array, feature.minimum, feature.maximum, self.expects)
+        return {feature.name: (array - feature.minimum).astype(np.int32)}
+
+    def encode_one(self, value: Any, row: list[Any]) -> None:
+        feature = self._feature
+        if type(value) is not int or not feature.minimum <= value <= feature.maximum:
+            raise ColumnError(self.expects)
+        row.append(value - feature.minimum)
+
+    def parse(self, texts: list[str]) -> int:
+        text = single(texts, self.expects)
+        try:
+            return int(text)
+        except ValueError as error:
+            raise ColumnError(f"{show(text)}; {self.expects}") from error
+
+
+class BooleanEncoder:
+    """Encodes a `BooleanFeature`."""
+
+    takes_lists, takes_bytes = False, False
+    expects = "true or false is expected"
+
+    def __init__(self, feature: BooleanFeature) -> None:
+        self._name = feature.name
+        self.inputs: dict[str, tuple[str, tuple[int, ...]]] = {feature.name: ("float32", ())}
+        self.sizes: dict[str, int] = {}
+        self.default = feature.default
+
+    def encode(self, values: Values) -> dict[str, Array]:
+        if isinstance(values, np.ndarray) and values.dtype.kind == "b":
+            return {self._name: values.astype(np.float32)}
+        for value in values:
+            if not isinstance(value, bool | np.bool_):
+                raise ColumnError(f"{show(value)}; {self.expects}")
+        return {self._name: np.array(values, dtype=np.float32)}
+
+    def encode_one(self, value: Any, row: list[Any]) -> None:
+        if type(value) is not bool:
+            raise ColumnError(self.expects)
+        row.append(1.0 if value else 0.0)
+
+    def parse(self, texts: list[str]) -> bool:
+        text = single(texts, self.expects).lower()
+        if text not in _TRUTH:
+            raise ColumnError(f"{show(text)}; {self.expects}")
+        return _TRUTH[text]
+
+
+class BucketEncoder:
+    """Encodes a `BucketFeature`."""
+
+    takes_lists, takes_bytes = False, False
+    expects = "a number is expected"
+
+    def __init__(self, feature: BucketFeature) -> None:
+        self._name, self._boundaries = feature.name, feature.boundaries
+        self.inputs: dict[str, tuple[str, tuple[int, ...]]] = {feature.name: ("int32", ())}
+        self.sizes = {feature.name: len(feature.boundaries) + 1}
+        self.default = feature.default
+
+    def encode(self, values: Values) -> dict[str, Array]:
+        places = np.searchsorted(self._boundaries, reals(values, self.expects), side="right")
+        return {self._name: places.astype(np.int32)}
+
+    def encode_one(self, value: Any, row: list[Any]) -> None:
+        if type(value) not in REAL or not -math.inf < value < math.inf:
+            raise ColumnError(self.expects)
+        row.append(bisect_right(self._boundaries, value))
+
+    def parse(self, texts: list[str]) -> float:
+        text = single(texts, self.expects)
+        try:
+            return float(text)
+        except ValueError as error:
+            raise ColumnError(f"{show(text)}; {self.expects}") from error
