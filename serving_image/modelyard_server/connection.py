@@ -69,7 +69,7 @@ class Listener:
         path, _, query = request.raw_path.partition("?")
         reply = await self.answer(Ask(request.method, path, query, request.headers, body, arrived))
         response = web.Response(
-            body=reply.body, status=reply.status, headers=reply.headers, content_type=reply.content_type
+            body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
         )
         if self.draining:
             response.force_close()

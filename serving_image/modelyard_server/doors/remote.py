@@ -26,7 +26,7 @@ from modelyard_server.doors.tensors import (
     to_bytes,
 )
 
-__all__ = ["RemoteDoor", "start_remote"]
+__all__ = ["Remote", "RemoteDoor", "messages", "start_remote"]
 
 #: Made when the module is loaded, out of the serialised protocol: no static type knows its members.
 messages: Any = inference_pb2
@@ -189,14 +189,27 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
+class Remote:
+    """A running gRPC server."""
+
+    def __init__(self, server: grpc.aio.Server, port: int) -> None:
+        self._server = server
+        self.port = port
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls and wait for those under way, at most so many seconds."""
+        await self._server.stop(grace)
+
+
 async def start_remote(
     core: Core,
     port: int,
     keys: KeyRing | None,
     *,
     tls: Certificate | None,
+    host: str = "[::]",
     clock: Callable[[], float] = time.perf_counter,
-) -> grpc.aio.Server:
+) -> Remote:
     """Start the gRPC server: inference, health and reflection."""
     limit = core.options.admission.max_body_bytes
     options: Mapping[str, int] = {
@@ -211,15 +224,15 @@ async def start_remote(
     for service in ("", SERVICE):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = f"[::]:{port}"
+    address = f"{host}:{port}"
     if tls is None:
-        server.add_insecure_port(address)
+        bound = server.add_insecure_port(address)
     else:
         certificate = tls
 
         def configuration() -> Any:
             return grpc.ssl_server_certificate_configuration([certificate.pair()])
 
-        server.add_secure_port(address, grpc.dynamic_ssl_server_credentials(configuration(), configuration))
+        bound = server.add_secure_port(address, grpc.dynamic_ssl_server_credentials(configuration(), configuration))
     await server.start()
-    return server
+    return Remote(server, bound)

@@ -10,6 +10,7 @@ from modelyard.model.features import FeatureError
 from modelyard_server.access import KeyRing
 from modelyard_server.asking import Ask, Reply, RequestError
 from modelyard_server.core import Core
+from modelyard_server.doors.about import AboutDoor
 from modelyard_server.doors.documents import reply
 from modelyard_server.doors.inference import InferenceDoor
 from modelyard_server.doors.query import QueryDoor
@@ -83,8 +84,10 @@ class Doors:
 
 def _routes(core: Core) -> dict[str, dict[str, Door]]:
     """Return the door of every path and method."""
-    query, tensorflow, inference = QueryDoor(core), TensorFlowDoor(core), InferenceDoor(core)
+    query, tensorflow, inference, about = QueryDoor(core), TensorFlowDoor(core), InferenceDoor(core), AboutDoor(core)
     routes: dict[str, dict[str, Door]] = {
+        "/": {"GET": about.page},
+        "/openapi.json": {"GET": about.document},
         "/v2": {"GET": inference.server},
         "/v2/health/live": {"GET": inference.ready},
         "/v2/health/ready": {"GET": inference.ready},

@@ -1,16 +1,27 @@
 """Features: raw values to inputs, the same for requests, columns and queries; every problem names its feature."""
 
+import hashlib
+import io
+import struct
+import zlib
+from typing import Any, Literal
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from modelyard.contract.package import (
     BooleanFeature,
+    BucketFeature,
     CategoryFeature,
     CrossFeature,
     DateFeature,
     DatePart,
     Features,
+    HashFeature,
+    ImageFeature,
     IntegerFeature,
+    ListFeature,
     NumberFeature,
     TensorFeature,
 )
@@ -108,3 +119,140 @@ def test_a_cross_of_what_is_no_index_is_refused():
     features = [NumberFeature(name="a"), NumberFeature(name="b"), CrossFeature(name="c", of=["a", "b"])]
     with pytest.raises(ValueError, match=r"features\.c\.of: a, b"):
         Encoder(Features(features=features))
+
+
+EVERY = Features(
+    features=[
+        *ALL.features,
+        HashFeature(name="user", buckets=1000),
+        BucketFeature(name="age", boundaries=[18, 30, 65], default=40),
+        ListFeature(name="seen", vocabulary=["a", "b"], length=3, default=[]),
+        ImageFeature(name="photo", height=4, width=6, scale=1 / 255),
+        CrossFeature(name="user_age", of=["user", "age"]),
+    ]
+)
+
+
+def picture(format: str = "PNG", size: tuple[int, int] = (6, 4), mode: str = "RGB") -> bytes:
+    pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3) * 3
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, format)
+    return stream.getvalue()
+
+
+def some_rows() -> list[dict[str, Any]]:
+    random = np.random.default_rng(7)
+    rows = []
+    for number in range(200):
+        row = {
+            "price": float(random.uniform(0, 1000)) if number % 3 else int(random.integers(0, 1000)),
+            "hour": int(random.integers(5, 24)),
+            "country": str(random.choice(["nl", "de", "fr", ""])),
+            "day": f"2024-{random.integers(1, 13):02}-{random.integers(1, 29):02}",
+            "pixels": random.uniform(0, 16, (2, 2)).tolist(),
+            "user": f"user-{random.integers(0, 10**9)}" if number % 2 else int(random.integers(0, 10**9)),
+            "photo": picture() if number % 2 else random.integers(0, 256, (4, 6, 3)).tolist(),
+        }
+        optional = {"member": bool(number % 5), "age": float(random.normal(40, 20)), "seen": ["b", "c"][: number % 3]}
+        rows.append(row | {name: value for name, value in optional.items() if random.random() < 0.7})
+    return rows
+
+
+def test_one_request_is_encoded_as_many_are_to_the_last_bit():
+    encoder, rows = Encoder(EVERY), some_rows()
+    together = encoder.encode(rows)
+    assert list(together) == list(encoder.inputs)
+    for place, row in enumerate(rows):
+        alone = encoder.encode_row(row)
+        for value, (name, spec) in zip(alone, encoder.inputs.items(), strict=True):
+            cell = np.zeros(spec.shape, spec.dtype)
+            cell[...] = value
+            assert cell.tobytes() == together[name][place].tobytes(), name
+            assert together[name].dtype == spec.dtype
+
+
+def test_what_is_left_out_of_one_request_has_its_default_and_what_is_unknown_is_refused():
+    encoder = Encoder(ALL)
+    assert encoder.encode_row(ROW)[2] == 0.0
+    with pytest.raises(FeatureError, match="colour: no such feature"):
+        encoder.encode_row({**ROW, "colour": 1})
+    with pytest.raises(FeatureError, match="price: missing"):
+        encoder.encode_row({name: value for name, value in ROW.items() if name != "price"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"price": True},
+        {"price": "1"},
+        {"price": float("nan")},
+        {"price": 10**400},
+        {"price": -1},
+        {"hour": 7.5},
+        {"hour": 4},
+        {"member": 1},
+        {"country": 3},
+        {"day": "yesterday"},
+        {"user": 1.5},
+        {"age": float("inf")},
+        {"seen": "a"},
+        {"seen": ["a", "b", "a", "b"]},
+        {"seen": [1]},
+        {"photo": b"no picture"},
+        {"photo": picture()[:45]},
+        {"photo": [[1, 2], [3, 4]]},
+        {"pixels": [[0, 4], [8, 17]]},
+    ],
+)
+def test_one_wrong_request_is_refused_by_its_feature(wrong: dict[str, Any]):
+    [name] = wrong
+    row = some_rows()[1] | wrong
+    with pytest.raises(FeatureError) as refused:
+        Encoder(EVERY).encode_row(row)
+    assert str(refused.value).startswith(f"{name}: ")
+
+
+def test_a_number_that_float32_cannot_hold_is_refused():
+    encoder = Encoder(Features(features=[NumberFeature(name="x", scale=1e-3)]))
+    assert np.isfinite(encoder.encode([{"x": 3e35}])["x"]).all()
+    for encode in (lambda row: encoder.encode([row]), encoder.encode_row):
+        with pytest.raises(FeatureError, match="x: "):
+            encode({"x": 3e36})
+
+
+def test_hashes_are_those_that_the_contract_describes():
+    encoder = Encoder(Features(features=[HashFeature(name="user", buckets=1000)]))
+    digest = hashlib.sha256(b"42").digest()
+    expected = int.from_bytes(digest[:8], "little") % 1000
+    assert encoder.encode([{"user": "42"}, {"user": 42}])["user"].tolist() == [expected, expected]
+    assert encoder.encode_columns({"user": np.array([42] * 100)})["user"].tolist() == [expected] * 100
+
+
+def test_a_value_on_a_boundary_belongs_above_it():
+    encoder = Encoder(Features(features=[BucketFeature(name="age", boundaries=[18, 30])]))
+    assert encoder.encode([{"age": value} for value in (17.9, 18, 29, 30, 99)])["age"].tolist() == [0, 1, 1, 2, 2]
+
+
+def test_lists_are_filled_up_and_unknown_strings_are_one():
+    encoder = Encoder(Features(features=[ListFeature(name="seen", vocabulary=["a", "b"], length=3)]))
+    assert encoder.encode([{"seen": ["b", "c"]}, {"seen": []}])["seen"].tolist() == [[3, 1, 0], [0, 0, 0]]
+    assert encoder.parse_query([("seen", "a"), ("seen", "b")]) == {"seen": ["a", "b"]}
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_decoded_and_resized(format: str, channels: Literal[1, 3]):
+    encoder = Encoder(Features(features=[ImageFeature(name="photo", height=4, width=6, channels=channels)]))
+    for size in ((6, 4), (60, 30)):
+        encoded = encoder.encode([{"photo": picture(format, size)}])["photo"]
+        assert encoded.shape == (1, 4, 6, channels)
+        assert 0 <= encoded.min() < encoded.max() <= 255
+
+
+def test_a_picture_of_too_many_pixels_is_refused_unread():
+    encoder = Encoder(Features(features=[ImageFeature(name="photo", height=4, width=6)]))
+    bomb = bytearray(picture())
+    bomb[16:24] = struct.pack(">II", 60000, 60000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bytes(bomb[12:29])))
+    with pytest.raises(FeatureError, match=r"60000x60000|exceeds limit|damaged"):
+        encoder.encode([{"photo": bytes(bomb)}])
