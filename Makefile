@@ -112,6 +112,10 @@ test: venv ## Every tier, from nothing
 sample-quality: venv ## How good the samples' models are, over three seeds
 	@$(PY) tests/benchmarks/sample_quality.py
 
+.PHONY: bench-serving
+bench-serving: venv ## What serving costs beside its limits: doors, objectives, batches; needs wrk and h2load
+	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
+
 .PHONY: format
 format: venv ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff check --quiet --fix $(CODE) || true

@@ -7,16 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelyard.client import connect, connect_sync
     from modelyard.model.opening import Model, open
     from modelyard.training.running import Run, run
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "Run", "__version__", "open", "run"]
+__all__ = ["Model", "Run", "__version__", "connect", "connect_sync", "open", "run"]
 
 _HOMES = {
     "Model": "modelyard.model.opening",
     "open": "modelyard.model.opening",
+    "connect": "modelyard.client",
+    "connect_sync": "modelyard.client",
     "Run": "modelyard.training.running",
     "run": "modelyard.training.running",
 }

@@ -1,16 +1,11 @@
 """The server as a process: every door, wrong requests by name, health, and an end that loses no request."""
 
 import http.client
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,65 +16,7 @@ import modelyard
 from modelyard.contract.wire import Published, ServingSummary
 from tests.support.kubectl import ROOT
 from tests.support.packages import SAMPLES, copy_package
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-class Server:
-    """A serving process."""
-
-    def __init__(self, folder: Path, uri: str, digest: str = "", drain: float = 0.2) -> None:
-        self.http, self.status, self.grpc = free_ports(3)
-        self.log = folder / "termination"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'serving_image'}",
-            "MODELYARD_MODEL_NAME": "clicks",
-            "MODELYARD_MODEL_VERSION": "clicks-1-7",
-            "MODELYARD_PACKAGE_URI": uri,
-            "MODELYARD_PACKAGE_DIGEST": digest,
-            "MODELYARD_DRAIN_SECONDS": str(drain),
-            "MODELYARD_TERMINATION_LOG": str(self.log),
-        }
-        ports = [f"--http-port={self.http}", f"--status-port={self.status}", f"--grpc-port={self.grpc}"]
-        command = [sys.executable, "-m", "modelyard_server", *ports]
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    def await_ready(self) -> "Server":
-        for _ in range(300):
-            if self.ask("/readyz", port=self.status)[0] == 200:
-                return self
-            time.sleep(0.05)
-        raise AssertionError(self.process.stdout.read() if self.process.poll() is not None else "never ready")
-
-    def ask(self, path: str, body: Any = None, *, port: int = 0, headers: Any = None) -> tuple[int, Any, Any]:
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port or self.http}{path}", data, headers or {})
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                status, text, told = answer.status, answer.read(), answer.headers
-        except urllib.error.HTTPError as error:
-            with error:
-                status, text, told = error.code, error.read(), error.headers
-        except OSError:
-            return 0, None, {}
-        try:
-            return status, json.loads(text), told
-        except ValueError:
-            return status, text.decode(), told
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=30)
-        return self.process.returncode
+from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")
