@@ -12,6 +12,7 @@ from modelyard.model.opening import Model
 from modelyard_server.asking import Answer, Ask, RequestError
 from modelyard_server.computing import Computing
 from modelyard_server.memory import Memory
+from modelyard_server.predictions import PredictionLog
 from modelyard_server.telling import Telling
 from modelyard_server.watch import Watch
 
@@ -47,6 +48,9 @@ class Core:
         self._allowed = options.admission.deadline_milliseconds / 1e3
         self._most_instances = options.admission.max_instances
         self._watched = options.monitoring.distributions
+        share = options.monitoring.prediction_log
+        names = {"model": self.name, "version": self.version}
+        self._log = PredictionLog(share, names) if share else None
         self._remembers = self.memory.in_use
         self._compute_row = computing.inline.compute_row if computing.inline is not None else None
         self._clock = clock
@@ -70,6 +74,8 @@ class Core:
                 self.memory.keep(values, outputs)
         if self._watched:
             self.watch.add_row(row, outputs, encoded)
+        if self._log is not None:
+            self._log.add(row, outputs, ask)
         return Answer(outputs, 1, queue, encoded - started, compute)
 
     async def answer_rows(self, rows: Sequence[Row], ask: Ask) -> Answer:
@@ -106,6 +112,8 @@ class Core:
         computed = await self.computing.run(inputs, rows, encoded, ask.deadline(self._allowed))
         if self._watched:
             self.watch.add_columns(columns, computed.outputs, rows, self._clock())
+        if self._log is not None:
+            self._log.add(columns, computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
 
     def _check_count(self, count: int) -> None:
