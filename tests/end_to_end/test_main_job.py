@@ -175,7 +175,7 @@ def tell_marker_to_ready(kubectl: Kubectl, checkpoint: str, record_property) -> 
 
 def test_a_killed_training_goes_on_where_it_was(digits: Kubectl):
     token = {"metadata": {"annotations": {"modelyard.dev/retrain": "resume"}}}
-    spec = {"hyperparameters": {"epochs": 40}, "checkpointing": {"everySeconds": 1}, "gate": {"metrics": []}}
+    spec = {"hyperparameters": {"epochs": 300}, "checkpointing": {"everySeconds": 1}, "gate": {"metrics": []}}
     digits.patch("modeltraining", "digits", {**token, "spec": spec})
 
     def run() -> dict:
