@@ -22,8 +22,9 @@ class Batching(Schema):
 
     max_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Most instances of a batch; absent: where the cost curve measured at warm-up stops falling."""
-    max_delay_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    """How long the first request of a batch waits for others at most."""
+    max_delay_milliseconds: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long the first request of a batch waits for others at most. With 0 a batch is what waits when a computation
+    ends or, if none is under way, what has arrived by now."""
 
 
 class Admission(Schema):

@@ -5,7 +5,7 @@ works on whole columns. Every problem of a request is found at once, and each na
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class Encoder:
             self.sizes.update(column.sizes)
             self.inputs.update({name: InputSpec(*spec) for name, spec in column.inputs.items()})
         self._ones = [(name, column.encode_one, column.default) for name, column in self._columns.items()]
+        self._parsers = {name: column.parse for name, column in self._columns.items()}
         self.takes_lists = frozenset(name for name, column in self._columns.items() if column.takes_lists)
         """Features whose value is a list."""
         self.takes_bytes = frozenset(name for name, column in self._columns.items() if column.takes_bytes)
@@ -129,8 +130,19 @@ class Encoder:
                 problems.append(f"{name}: missing; {column.expects}")
         return self._encode(present, problems)
 
-    def parse_query(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    def parse_query(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Return the row that query parameters mean; a repeated parameter is a list; raise FeatureError."""
+        row: dict[str, Any] = {}
+        parsers = self._parsers
+        try:
+            for name, text in pairs:
+                row[name] = parsers[name]([text])
+        except (KeyError, ColumnError):
+            return self._parse_carefully(pairs)
+        return row if len(row) == len(pairs) else self._parse_carefully(pairs)
+
+    def _parse_carefully(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """Return the same with repeated parameters, or all that is wrong."""
         texts: dict[str, list[str]] = {}
         for name, text in pairs:
             texts.setdefault(name, []).append(text)

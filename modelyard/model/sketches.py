@@ -12,12 +12,24 @@ from modelyard.contract.package import (
     CrossFeature,
     DateFeature,
     Distribution,
+    Feature,
     Features,
+    HashFeature,
+    ImageFeature,
+    ListFeature,
     TensorFeature,
 )
-from modelyard.model.encoders import Array
+from modelyard.model.encoders import Array, encoder_for
 
-__all__ = ["DistributionCounter", "describe_categories", "describe_column", "describe_numbers", "stability_index"]
+__all__ = [
+    "DistributionCounter",
+    "describe_categories",
+    "describe_column",
+    "describe_numbers",
+    "stability_index",
+    "tensor_means",
+    "watched_values",
+]
 
 BINS = 20
 MOST_CATEGORIES = 50
@@ -48,14 +60,29 @@ def describe_categories(values: Sequence[Any] | Array) -> Distribution:
 def describe_column(features: Features, name: str, values: Sequence[Any] | Array) -> Distribution:
     """Return the distribution of a raw feature column."""
     [feature] = [feature for feature in features.features if feature.name == name]
-    if isinstance(feature, CategoryFeature | BooleanFeature | DateFeature):
-        return describe_categories([value[:7] for value in values] if isinstance(feature, DateFeature) else values)
-    if isinstance(feature, TensorFeature):
-        # a tensor is watched by its mean
-        return describe_numbers(np.asarray(values, dtype=np.float64).reshape(len(values), -1).mean(axis=1))
     if isinstance(feature, CrossFeature):
         raise ValueError(f"{name} is a cross: it has no values of its own")
-    return describe_numbers(np.asarray(values, dtype=np.float64))
+    if isinstance(feature, TensorFeature | ImageFeature):
+        return describe_numbers(tensor_means(feature, encoder_for(feature).encode(values)[name]))
+    watched = watched_values(feature, values)
+    if isinstance(feature, CategoryFeature | BooleanFeature | DateFeature | HashFeature):
+        return describe_categories(watched)
+    return describe_numbers(np.asarray(watched, dtype=np.float64))
+
+
+def watched_values(feature: Feature, values: Sequence[Any] | Array) -> Sequence[Any] | Array:
+    """Return what is counted of a column's values: the month of a date, the length of a list, else the value."""
+    if isinstance(feature, DateFeature):
+        return [value[:7] for value in values]
+    if isinstance(feature, ListFeature):
+        return [len(value) for value in values]
+    return values
+
+
+def tensor_means(feature: TensorFeature | ImageFeature, encoded: Array) -> Array:
+    """Return what is counted of tensors and pictures: the mean of each, before it was scaled; shape (batch,)."""
+    means: Array = encoded.reshape(len(encoded), -1).mean(axis=1, dtype=np.float64)
+    return (means - feature.offset) / (feature.scale or 1.0)
 
 
 def _bin(values: Array, edges: Array) -> Array:

@@ -40,7 +40,7 @@ class Core:
         self.options = options
         self.computing = computing
         self.memory = Memory(model.lookup if options.lookup else {}, options.cache.entries)
-        self.watch = Watch(model.baseline, model.features, model.labels)
+        self.watch = Watch(model.baseline, model.features, model.labels, tuple(model.encoder.inputs))
         self.telling = Telling(self.name, self.version, options.objective)
         computing.observe_batch = self.telling.observe_batch
         _tell(self.telling, computing, self.memory, self.watch)
@@ -73,7 +73,7 @@ class Core:
             if self._remembers:
                 self.memory.keep(values, outputs)
         if self._watched:
-            self.watch.add_row(row, outputs, encoded)
+            self.watch.add_row(row, values, outputs, encoded)
         if self._log is not None:
             self._log.add(row, outputs, ask)
         return Answer(outputs, 1, queue, encoded - started, compute)
@@ -111,7 +111,7 @@ class Core:
         encoded = self._clock()
         computed = await self.computing.run(inputs, rows, encoded, ask.deadline(self._allowed))
         if self._watched:
-            self.watch.add_columns(columns, computed.outputs, rows, self._clock())
+            self.watch.add_columns(columns, inputs, computed.outputs, self._clock())
         if self._log is not None:
             self._log.add(columns, computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)

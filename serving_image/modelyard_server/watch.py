@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from modelyard.contract.package import Baseline, DateFeature, Features, Labels, OutputKind, TensorFeature
+from modelyard.contract.package import Baseline, Features, ImageFeature, Labels, OutputKind, TensorFeature
 from modelyard.model.encoders import Array
-from modelyard.model.sketches import DistributionCounter
+from modelyard.model.sketches import DistributionCounter, tensor_means, watched_values
 
 __all__ = ["Watch"]
 
@@ -26,35 +26,41 @@ class Watch:
     first of each period count: a distribution needs no more, and the price stays bounded whatever the traffic.
     """
 
-    def __init__(self, baseline: Baseline, features: Features, labels: Labels) -> None:
+    def __init__(self, baseline: Baseline, features: Features, labels: Labels, inputs: Sequence[str]) -> None:
         self.features = {name: DistributionCounter(value) for name, value in baseline.features.items()}
         self.predictions = {name: DistributionCounter(value) for name, value in baseline.predictions.items()}
-        kinds = {feature.name: feature for feature in features.features}
-        self._tensors = {name for name, feature in kinds.items() if isinstance(feature, TensorFeature)}
-        self._dates = {name for name, feature in kinds.items() if isinstance(feature, DateFeature)}
+        self._kinds = {feature.name: feature for feature in features.features if feature.name in self.features}
+        self._tensors = [
+            (name, kind, inputs.index(name))
+            for name, kind in self._kinds.items()
+            if isinstance(kind, TensorFeature | ImageFeature)
+        ]
         self._labels = labels
         self._rows: list[tuple[Mapping[str, Any], Outputs]] = []
         self._room = _MOST_ROWS
         self._period_ends = 0.0
 
-    def add_row(self, row: Mapping[str, Any], outputs: Outputs, now: float) -> None:
-        """Set one answered request aside, raw features by name."""
+    def add_row(self, row: Mapping[str, Any], values: Sequence[Any], outputs: Outputs, now: float) -> None:
+        """Set one answered request aside: raw features by name, and the same as `Encoder.encode_row` gave them."""
         if now >= self._period_ends:
             self.fold(now)
         if self._room > 0:
             self._room -= 1
+            if self._tensors:
+                # of a picture only its mean is kept: hundreds of whole ones would fill the memory
+                means = {name: tensor_means(kind, values[place][None])[0] for name, kind, place in self._tensors}
+                row = {**row, **means}
             self._rows.append((row, outputs))
 
-    def add_columns(
-        self, columns: Mapping[str, Sequence[Any] | Array], outputs: Outputs, rows: int, now: float
-    ) -> None:
-        """Count an answered batch, or as much of it as the period has room for."""
+    def add_columns(self, columns: Columns, inputs: Mapping[str, Array], outputs: Outputs, now: float) -> None:
+        """Count an answered batch, raw and encoded, or as much of it as the period has room for."""
         if now >= self._period_ends:
             self.fold(now)
-        room = min(rows, self._room)
+        room = min(len(next(iter(inputs.values()))), self._room)
         if room > 0:
             self._room -= room
-            self._count_features({name: values[:room] for name, values in columns.items()})
+            means = {name: tensor_means(kind, inputs[name][:room]) for name, kind, _ in self._tensors}
+            self._count_features({name: values[:room] for name, values in columns.items()} | means)
             self._count_predictions({name: values[:room] for name, values in outputs.items()})
 
     def fold(self, now: float) -> None:
@@ -73,11 +79,7 @@ class Watch:
             values = columns.get(name)
             if values is None or len(values) == 0:
                 continue
-            if name in self._tensors:
-                values = np.asarray(values, dtype=np.float64).reshape(len(values), -1).mean(axis=1)
-            elif name in self._dates:
-                values = [value[:7] for value in values]
-            counter.add(values)
+            counter.add(watched_values(self._kinds[name], values))
 
     def _count_predictions(self, outputs: Outputs) -> None:
         for output in self._labels.outputs:

@@ -60,7 +60,7 @@ class NumberEncoder:
             value = float(text)
         except ValueError as error:
             raise ColumnError(f"{show(text)}; {self.expects}") from error
-        if not math.isfinite(value):
+        if not -math.inf < value < math.inf:
             raise ColumnError(f"{show(text)}; {self.expects}")
         return value
 

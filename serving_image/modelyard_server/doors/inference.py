@@ -14,6 +14,7 @@ from modelyard_server.doors.tensors import (
     describe_outputs,
     from_bytes,
     from_list,
+    single_row,
     text_of,
     to_bytes,
 )
@@ -101,6 +102,9 @@ class InferenceDoor:
             columns[name] = values
         if raw.rest:
             raise RequestError(f"{raw.rest} bytes follow the last binary tensor")
+        row = single_row(columns)
+        if row is not None:
+            return await self._core.answer_row(row, ask)
         return await self._core.answer_columns(columns, ask)
 
     def read_bytes(self, name: str, datatype: Any, shape: list[int], data: memoryview) -> Any:

@@ -22,6 +22,7 @@ from modelyard_server.doors.tensors import (
     describe_outputs,
     from_bytes,
     from_list,
+    single_row,
     text_of,
     to_bytes,
 )
@@ -141,8 +142,8 @@ class RemoteDoor:
     async def _infer(self, request: Any, ask: Ask) -> tuple[Any, Any]:
         self._check(request.model_name, request.model_version)
         columns = self._columns(request)
-        if all(len(values) == 1 for values in columns.values()):
-            row = {name: _plain(values[0]) for name, values in columns.items()}
+        row = single_row(columns)
+        if row is not None:
             answer = await self._core.answer_row(row, ask)
         else:
             answer = await self._core.answer_columns(columns, ask)
@@ -182,11 +183,6 @@ class RemoteDoor:
     def _check(self, name: str, version: str) -> None:
         if name != self._core.name or version not in ("", self._core.version):
             raise RequestError(f"there is no model {name!r} version {version!r}", 404)
-
-
-def _plain(value: Any) -> Any:
-    """Return a Python value of a numpy scalar; anything else as it is."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
 class Remote:

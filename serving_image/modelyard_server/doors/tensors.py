@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,17 @@ def _split_bytes(name: str, data: memoryview, count: int) -> list[bytes]:
     if len(found) != count:
         raise RequestError(f"{name}: {len(found)} BYTES elements, `shape` says {count}")
     return found
+
+
+def single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of columns that are for one instance, or None."""
+    row = {}
+    for name, values in columns.items():
+        if len(values) != 1:
+            return None
+        value = values[0]
+        row[name] = value.item() if isinstance(value, np.generic) else value
+    return row
 
 
 def text_of(name: str, value: Any) -> Any:

@@ -154,7 +154,7 @@ def ratios(found: Json) -> Json:
 def main() -> None:
     """Run what is asked for, print it and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement (default: 3)")
     parser.add_argument("--repeats", type=int, default=3, help="medians of so many (default: 3)")
     parser.add_argument("--model", choices=("recommender", "tagger"), help="only this one")
     arguments = parser.parse_args()

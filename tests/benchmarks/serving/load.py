@@ -51,7 +51,7 @@ def measure(port: int, request: Request, connections: int, seconds: float) -> Lo
             _tool("wrk"),
             "-t1",
             f"-c{connections}",
-            f"-d{seconds:g}s",
+            f"-d{max(1, round(seconds))}s",
             "--timeout",
             "30s",
         ]
@@ -69,7 +69,16 @@ def measure_grpc(port: int, request: Request, connections: int, seconds: float) 
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body"
         body.write_bytes(request.body)
-        command = ["taskset", "-c", CORE, _tool("h2load"), f"-c{connections}", "-m1", "-t1", f"-D{seconds:g}"]
+        command = [
+            "taskset",
+            "-c",
+            CORE,
+            _tool("h2load"),
+            f"-c{connections}",
+            "-m1",
+            "-t1",
+            f"-D{max(1, round(seconds))}",
+        ]
         command += ["-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"]
         text = _run([*command, f"http://127.0.0.1:{port}{request.path}"])
     [rate] = re.findall(r"finished in .*?, ([\d.]+) req/s", text)

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.benchmarks.serving.requests import Request
+
 __all__ = ["CORE", "ROOT", "Process", "modelyard_server", "python_of_the_images"]
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,13 +34,21 @@ def free_port() -> int:
 class Process:
     """A running server."""
 
-    def __init__(self, command: list[str], port: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        port: int,
+        environment: Mapping[str, str] | None = None,
+        *,
+        folder: Path | None = None,
+    ) -> None:
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         self.port = port
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
             ["taskset", "-c", CORE, *command],
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'serving_image'}:{packages}", **(environment or {})},
+            cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -64,6 +74,24 @@ class Process:
                     return time.perf_counter() - self.started
             time.sleep(0.005)
         raise SystemExit(f"nothing listens on {port} after {seconds} s")
+
+    def await_answer(self, request: Request, seconds: float = 180.0) -> bytes:
+        """Ask until there is an answer with status 200."""
+        last: object = None
+        while time.perf_counter() - self.started < seconds:
+            asked = urllib.request.Request(
+                f"http://127.0.0.1:{self.port}{request.path}",
+                request.body,
+                dict(request.headers),
+                method=request.method,
+            )
+            try:
+                with urllib.request.urlopen(asked, timeout=10) as answer:
+                    return bytes(answer.read())
+            except OSError as error:
+                last = error
+            time.sleep(0.2)
+        raise SystemExit(f"no answer after {seconds} s: {last}")
 
     @property
     def resident(self) -> int:

@@ -16,6 +16,8 @@ from multidict import CIMultiDict
 
 from modelyard.contract.package import Baseline, Distribution, Features, Labels, NumberFeature, Output, OutputKind
 from modelyard.contract.wire import Published, ServingSummary
+from modelyard.model.features import Encoder
+from modelyard.model.sketches import describe_column
 from modelyard_server.access import KeyRing
 from modelyard_server.asking import Answer, Ask, RequestError
 from modelyard_server.memory import Memory
@@ -78,16 +80,39 @@ BASELINE = Baseline(
 
 
 def test_a_bounded_number_of_rows_is_counted_a_period():
-    watch = Watch(BASELINE, FEATURES, LABELS)
+    watch = Watch(BASELINE, FEATURES, LABELS, ("x",))
     for _ in range(1000):
-        watch.add_row({"x": 0.5}, {"y": np.array([1.5])}, 0.0)
+        watch.add_row({"x": 0.5}, [0.5], {"y": np.array([1.5])}, 0.0)
     watch.fold(0.1)
     assert watch.features["x"].total == watch.predictions["y"].total == 250
     assert watch.features["x"].shift() > 1
     assert watch.features["x"].distance() == 0.5
-    watch.add_columns({"x": [1.5] * 1000}, {"y": np.full(1000, 0.5)}, 1000, 0.2)
+    watch.add_columns({"x": [1.5] * 1000}, {"x": np.full(1000, 1.5)}, {"y": np.full(1000, 0.5)}, 0.2)
     assert watch.features["x"].counts.tolist() == [250, 250]
     assert watch.features["x"].distance() == 0
+
+
+def test_every_kind_of_feature_is_described_and_watched():
+    from tests.unit.model.test_features import EVERY, picture
+
+    rows: list[dict[str, Any]] = [
+        {"price": 1.0, "hour": 6, "member": True, "country": "nl", "day": "2024-01-05", "pixels": [[1, 2], [3, 4]]},
+        {"price": 2.0, "hour": 7, "member": False, "country": "de", "day": "2024-02-05", "pixels": [[5, 6], [7, 8]]},
+    ]
+    rows[0] |= {"user": "a", "age": 20.0, "seen": ["a", "b"], "photo": picture()}
+    rows[1] |= {"user": 5, "age": 30.0, "seen": [], "photo": np.full((4, 6, 3), 9).tolist()}
+    encoder = Encoder(EVERY)
+    columns = {name: [row[name] for row in rows] for name in encoder.names}
+    described = {name: describe_column(EVERY, name, values) for name, values in columns.items()}
+    watch = Watch(Baseline(rows=2, features=described, predictions={}), EVERY, LABELS, tuple(encoder.inputs))
+    for row in rows:
+        watch.add_row(row, encoder.encode_row(row), {"y": np.array([1.0])}, 0.0)
+    watch.fold(1.0)
+    one_by_one = {name: counter.counts.tolist() for name, counter in watch.features.items()}
+    assert all(counter.shift() == 0 for counter in watch.features.values())
+    pixels = encoder.encode(rows)
+    watch.add_columns(columns, pixels, {"y": np.ones(2)}, 2.0)
+    assert {name: (counter.counts // 2).tolist() for name, counter in watch.features.items()} == one_by_one
 
 
 def test_what_is_counted_is_told_in_the_metrics_and_the_summary():
