@@ -179,7 +179,8 @@ class Encoder:
 
     def _unknown(self, given: set[str]) -> list[str]:
         problems = []
-        for name in sorted(given - self._columns.keys()):
+        # JSON that is not strict may hold anything where a name should be
+        for name in sorted(map(str, given - self._columns.keys())):
             close = difflib.get_close_matches(name, self._columns, 1)
             hint = f"did you mean {close[0]}?" if close else f"the features are {', '.join(self._columns)}"
             problems.append(f"{name}: no such feature; {hint}")

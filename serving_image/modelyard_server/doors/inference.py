@@ -92,7 +92,7 @@ class InferenceDoor:
             name, shape = check_shape(tensor.get("name"), tensor.get("shape"))
             if name in columns:
                 raise RequestError(f"{name}: given twice")
-            size = (tensor.get("parameters") or {}).get("binary_data_size")
+            size = _parameters(tensor, name).get("binary_data_size")
             if size is None:
                 values: Any = from_list(name, shape, tensor.get("data"))
                 if name in self._bytes:
@@ -129,8 +129,7 @@ class InferenceDoor:
 
     def _chosen(self, document: Mapping[str, Any], identity: Mapping[str, Any], answer: Answer) -> Reply:
         """Return the outputs that were asked for, as JSON or as raw bytes after it."""
-        parameters = document.get("parameters") or {}
-        by_default = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
+        by_default = _parameters(document, "the request").get("binary_data_output") is True
         wanted = self._wanted(document.get("outputs"), by_default=by_default)
         outputs, binary = [], []
         for described, as_bytes in wanted:
@@ -157,9 +156,9 @@ class InferenceDoor:
         wanted = []
         for output in asked:
             name = output.get("name")
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise RequestError(f"output {name!r}: there is only {', '.join(known)}")
-            told = (output.get("parameters") or {}).get("binary_data", by_default)
+            told = _parameters(output, name).get("binary_data", by_default)
             wanted.append((known[name], told is True))
         return wanted
 
@@ -180,6 +179,16 @@ class _Raw:
             raise RequestError(f"{name}: `binary_data_size` is {size!r}, {len(self._data)} bytes are left")
         taken, self._data = self._data[:size], self._data[size:]
         return taken
+
+
+def _parameters(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the `parameters` of a tensor or of the request; raise RequestError."""
+    parameters = holder.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise RequestError(f"{name}: `parameters` must be an object")
+    return parameters
 
 
 def _split(body: bytes, length: str) -> tuple[dict[str, Any], _Raw]:
