@@ -44,7 +44,9 @@ class TensorEncoder:
             raise ColumnError(f"uneven lists; {self.expects}") from error
         if array.dtype.kind not in "iuf":
             raise ColumnError(f"not numbers; {self.expects}")
-        if array.shape[1:] not in (self._shape, (self._size,)):
+        # a tensor of one number may come as that number
+        single = self._size == 1 and array.ndim == 1
+        if array.shape[1:] not in (self._shape, (self._size,)) and not single:
             raise ColumnError(f"shape {list(array.shape[1:])}; {self.expects}")
         if not np.isfinite(array).all():
             raise ColumnError(f"NaN or infinite; {self.expects}")

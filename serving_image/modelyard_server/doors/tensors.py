@@ -46,6 +46,8 @@ _DTYPES = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+#: How a single element is read, without an array around it.
+_SCALARS = {name: struct.Struct(f"<{code}") for name, code in zip(_DTYPES, "?BHIQbhiqefd", strict=True)}
 _FEATURE_TYPES: dict[type, str] = {
     BooleanFeature: "BOOL",
     CategoryFeature: "BYTES",
@@ -118,6 +120,8 @@ def from_bytes(name: str, datatype: Any, shape: Sequence[int], data: memoryview)
         raise RequestError(
             f"{name}: {len(data)} bytes of data, {datatype} of this `shape` takes {size * dtype.itemsize}"
         )
+    if size == 1 and shape[0] == 1:
+        return [_SCALARS[datatype].unpack(data)[0]]
     array = np.frombuffer(data, dtype)
     inner = math.prod(shape[1:])
     return array if inner == 1 else array.reshape(shape)
@@ -146,8 +150,7 @@ def single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:
     for name, values in columns.items():
         if len(values) != 1:
             return None
-        value = values[0]
-        row[name] = value.item() if isinstance(value, np.generic) else value
+        row[name] = values[0]
     return row
 
 

@@ -256,3 +256,10 @@ def test_a_picture_of_too_many_pixels_is_refused_unread():
     bomb[29:33] = struct.pack(">I", zlib.crc32(bytes(bomb[12:29])))
     with pytest.raises(FeatureError, match=r"60000x60000|exceeds limit|damaged"):
         encoder.encode([{"photo": bytes(bomb)}])
+
+
+def test_a_tensor_of_one_number_may_come_as_that_number():
+    encoder = Encoder(Features(features=[TensorFeature(name="x", shape=[1])]))
+    assert encoder.encode([{"x": 3.0}, {"x": 4.0}])["x"].tolist() == [[3.0], [4.0]]
+    assert encoder.encode([{"x": [3.0]}])["x"].tolist() == [[3.0]]
+    assert encoder.encode_row({"x": 3.0})[0].tolist() == [3.0]
