@@ -120,6 +120,10 @@ bench-serving: venv ## What serving costs beside its limits: doors, objectives, 
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk
 	@$(PY) -m tests.benchmarks.serving.peers_run $(ARGUMENTS)
 
+.PHONY: bench-rollout
+bench-rollout: venv ## A million requests while the digits service is replaced again and again; needs wrk and the demo
+	@$(PY) tests/benchmarks/rollout.py $(ARGUMENTS)
+
 .PHONY: format
 format: venv ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff check --quiet --fix $(CODE) || true
