@@ -56,7 +56,9 @@ class Monitoring(Schema):
     distributions: bool = True
     """Whether features and predictions are counted and compared with the baseline."""
     prediction_log: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of requests written to standard output as JSON lines, with features and answer."""
+    """Share of requests written as JSON lines, with an id, features and answer."""
+    prediction_log_file: Annotated[str, StringConstraints(pattern=r"^/[^\x00]+$", max_length=512)] | None = None
+    """File that they are appended to, replaced at 64 MiB with four older ones kept; absent: standard output."""
 
 
 class ServingOptions(Schema):

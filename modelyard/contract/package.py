@@ -307,6 +307,8 @@ class Output(Schema):
     kind: OutputKind
     labels: list[Label] = Field(default_factory=list)
     """For tags: one a column, in order. For a probability: none or the one event's name."""
+    top: Annotated[int, Field(ge=1)] | None = None
+    """For tags: answers name so many labels, the best first; without it all of them, in order. Tensors have all."""
     description: str = ""
 
 

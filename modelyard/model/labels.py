@@ -25,7 +25,8 @@ class Answerer:
     def rows(self, finished: Mapping[str, Array]) -> list[Any]:
         """Return one answer a row: with a single output its value, else a mapping of output name to value.
 
-        A probability or regression is a number, tags are a mapping of label to score, raw outputs are nested lists.
+        A probability or regression is a number, raw outputs are nested lists, tags are a mapping of label to score:
+        all of them in order, or the `top` ones, the best first.
         """
         rows: list[Any] = self._rows(finished, _plain)
         return rows
@@ -96,4 +97,8 @@ def _listed(output: Output, values: Array, convert: Callable[[Array], Any]) -> A
     if output.kind is not OutputKind.TAGS:
         return convert(values)
     names = [label.name for label in output.labels]
-    return [dict(zip(names, convert(row), strict=True)) for row in values]
+    if output.top is None:
+        return [dict(zip(names, convert(row), strict=True)) for row in values]
+    best = np.argsort(-values, axis=1, kind="stable")[:, : output.top]
+    ranked = zip(best.tolist(), np.take_along_axis(values, best, axis=1), strict=True)
+    return [dict(zip([names[place] for place in places], convert(row), strict=True)) for places, row in ranked]

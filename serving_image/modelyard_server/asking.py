@@ -21,6 +21,9 @@ class RequestError(ValueError):
 class DeadlineError(RequestError):
     """The answer would come too late, or would have."""
 
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, 503, headers)
+
 
 @dataclass(slots=True)
 class Ask:

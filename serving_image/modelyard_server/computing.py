@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from modelyard_server.asking import DeadlineError, RequestError
 __all__ = ["Computed", "Computing", "Job", "Piece", "form_batch", "measure_hop"]
 
 Outputs = dict[str, Array]
+_Timed = tuple[Outputs, float]
+#: Work that lies ready for each thread beyond what it computes, in seconds.
+_AHEAD = 0.02
 #: A piece of a large request may hold up the others for this long, in seconds.
 _LONGEST_PIECE = 0.02
 #: How much one measurement changes what is known of the present speed.
@@ -103,20 +107,32 @@ class Gatekeeper:
         self._workers = workers
         self.waiting = 0
         """Jobs admitted and unfinished."""
+        self.preparing = 0
+        """Requests that are encoded in a thread, and will be jobs."""
         self.backlog = 0.0
         """Predicted seconds of their work."""
 
     def admit(self, cost: float, remaining: float) -> None:
         """Count a job in; raise RequestError (429) or DeadlineError (503) with an honest `Retry-After`."""
+        error = self.full()
+        if error is not None:
+            raise error
         wait = self.backlog / self._workers
-        retry = {"Retry-After": str(max(1, math.ceil(wait)))}
-        if self.waiting >= self._admission.max_queue:
-            raise RequestError(f"{self.waiting} requests wait already: the queue is full", 429, retry)
         if wait + cost > remaining:
             told = f"{max(remaining, 0) * 1e3:.0f} ms are left, {(wait + cost) * 1e3:.0f} ms are needed"
-            raise DeadlineError(f"no answer is possible in time: {told}", 503, retry)
+            raise DeadlineError(f"no answer is possible in time: {told}", self._retry())
         self.waiting += 1
         self.backlog += cost
+
+    def full(self) -> RequestError | None:
+        """Return the refusal (429) of whatever comes now, if the queue is full."""
+        waiting = self.waiting + self.preparing
+        if waiting < self._admission.max_queue:
+            return None
+        return RequestError(f"{waiting} requests wait already: the queue is full", 429, self._retry())
+
+    def _retry(self) -> dict[str, str]:
+        return {"Retry-After": str(max(1, math.ceil(self.backlog / self._workers)))}
 
     def leave(self, cost: float) -> None:
         """Count a job out."""
@@ -147,9 +163,14 @@ class Computing:
         self.batch_size = options.batching.max_size or curve.best_batch if self._mix else _longest_piece(curve)
         self.inline = inline
         """Computes what costs less than a hop to a thread; None: everything is queued."""
-        self._idle = list(executors)
-        self._threads = ThreadPoolExecutor(len(self._idle), "compute")
-        self.gate = Gatekeeper(options.admission, len(self._idle))
+        self._executors: SimpleQueue[Executor] = SimpleQueue()
+        for executor in executors:
+            self._executors.put(executor)
+        self._threads = ThreadPoolExecutor(len(executors), "compute")
+        self._room = len(executors) + (1 if self._mix else math.ceil(_AHEAD / curve.predict(self.batch_size)))
+        """Batches that may be under way or lie ready: a thread that ends one finds the next without the event loop,
+        which may be busy refusing a flood."""
+        self.gate = Gatekeeper(options.admission, len(executors))
         self._pending: deque[Job] = deque()
         self._rows = 0
         self._last_batch = 0
@@ -196,11 +217,11 @@ class Computing:
             self.gate.leave(cost)
 
     def _pump(self) -> None:
-        """Hand out work while there is any and somebody is idle."""
+        """Hand out work while there is any and room for it."""
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
-        while self._pending and self._idle:
+        while self._pending and self._room:
             self._drop_useless()
             if not self._pending:
                 return
@@ -220,7 +241,7 @@ class Computing:
             job = self._pending.popleft()
             self._rows -= job.rows - job.taken
             if not job.done.done():
-                job.done.set_exception(DeadlineError("the deadline passed while the request waited", 503))
+                job.done.set_exception(DeadlineError("the deadline passed while the request waited"))
 
     def _patience(self) -> float:
         """Return how many seconds to wait for a fuller batch: until it is full, or as many came as the last time."""
@@ -229,38 +250,50 @@ class Computing:
         return self._pending[0].arrived + self._delay - self._clock()
 
     def _start(self, batch: list[Piece], rows: int) -> None:
-        now = self._clock()
-        for piece in batch:
-            if piece.job.started is None:
-                piece.job.started = now
         self.observe_batch(rows)
-        executor = self._idle.pop()
-        if self.curve.predict(rows) * self._speed <= self.hop:
+        if self.curve.predict(rows) * self._speed <= self.hop and not self._executors.empty():
             try:
-                self._finish(batch, self._compute(executor, batch), self._clock() - now)
+                found = self._timed(batch)
             except Exception as error:
                 _fail(batch, error)
-            self._idle.append(executor)
+            else:
+                self._settle(batch, rows, found)
             return
-        loop = asyncio.get_running_loop()
-        handed = loop.run_in_executor(self._threads, self._timed, executor, batch)
-        handed.add_done_callback(lambda done: self._collect(executor, batch, rows, done))
+        self._room -= 1
+        handed = asyncio.get_running_loop().run_in_executor(self._threads, self._timed, batch)
+        handed.add_done_callback(lambda done: self._collect(batch, rows, done))
 
-    def _collect(self, executor: Executor, batch: list[Piece], rows: int, done: asyncio.Future[Any]) -> None:
-        self._idle.append(executor)
+    def _collect(self, batch: list[Piece], rows: int, done: asyncio.Future[_Timed | None]) -> None:
+        self._room += 1
         error = done.exception()
         if error is not None:
             _fail(batch, error)
         else:
-            outputs, seconds = done.result()
-            ratio = seconds / self.curve.predict(rows)
-            self._speed += _LEARNING * (min(max(ratio, 0.1), 20.0) - self._speed)
-            self._finish(batch, outputs, seconds)
+            self._settle(batch, rows, done.result())
         self._pump()
 
-    def _timed(self, executor: Executor, batch: list[Piece]) -> tuple[Outputs, float]:
+    def _settle(self, batch: list[Piece], rows: int, found: _Timed | None) -> None:
+        if found is None:
+            _fail(batch, DeadlineError("the deadline passed while the request waited"))
+            return
+        outputs, seconds = found
+        ratio = seconds / self.curve.predict(rows)
+        self._speed += _LEARNING * (min(max(ratio, 0.1), 20.0) - self._speed)
+        self._finish(batch, outputs, seconds)
+
+    def _timed(self, batch: list[Piece]) -> _Timed | None:
+        """Compute a batch, in whatever thread; None if nobody waits for it any more."""
         started = self._clock()
-        outputs = self._compute(executor, batch)
+        if all(piece.job.done.done() or piece.job.deadline <= started for piece in batch):
+            return None
+        for piece in batch:
+            if piece.job.started is None:
+                piece.job.started = started
+        executor = self._executors.get()
+        try:
+            outputs = self._compute(executor, batch)
+        finally:
+            self._executors.put(executor)
         return outputs, self._clock() - started
 
     def _compute(self, executor: Executor, batch: list[Piece]) -> Outputs:

@@ -33,8 +33,16 @@ Answer = Callable[[Ask], Coroutine[Any, Any, Reply]]
 class Listener:
     """What the connections of one serving port share."""
 
-    def __init__(self, answer: Answer, clock: Callable[[], float], largest_body: int) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        clock: Callable[[], float],
+        largest_body: int,
+        turn_away: Callable[[], Reply | None] = lambda: None,
+    ) -> None:
         self._answer = answer
+        self._turn_away = turn_away
+        """Asked when a body begins to arrive; a reply is given at once, and the body is read past."""
         self.clock = clock
         self.draining = False
         """Whether each answer closes its connection, so that clients connect elsewhere."""
@@ -53,6 +61,10 @@ class Listener:
         """Answer, unless there is too much to read."""
         return self._refuse() if len(ask.body) > self._largest_body else self._answer(ask)
 
+    def turn_away(self) -> Reply | None:
+        """Return the refusal of a request with a body, if there is no room for it: nothing of it is looked at."""
+        return self._turn_away()
+
     async def _refuse(self) -> Reply:
         return self._too_large
 
@@ -61,13 +73,9 @@ class Listener:
         return lambda: Connection(self, server, **server._kwargs)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        arrived = self.clock()
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return web.Response(body=self._too_large.body, status=413, content_type="application/json")
-        path, _, query = request.raw_path.partition("?")
-        reply = await self.answer(Ask(request.method, path, query, request.headers, body, arrived))
+        reply = self.turn_away() if request.can_read_body else None
+        if reply is None:
+            reply = await self._read_and_answer(request)
         response = web.Response(
             body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
         )
@@ -75,6 +83,15 @@ class Listener:
             response.force_close()
             response.headers["Connection"] = "close"
         return response
+
+    async def _read_and_answer(self, request: web.Request) -> Reply:
+        arrived = self.clock()
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._too_large
+        path, _, query = request.raw_path.partition("?")
+        return await self.answer(Ask(request.method, path, query, request.headers, body, arrived))
 
     def render(self, reply: Reply, now: float) -> bytes:
         """Return the bytes of an answer on a connection that stays open."""
@@ -136,6 +153,9 @@ class Connection(RequestHandler):
             path, _, query = message.path.partition("?")
             arrived = self._listener.clock()
             ask = Ask(message.method, path, query, message.headers, payload.read_nowait(-1), arrived)
+            if ask.body and (refusal := self._listener.turn_away()) is not None:
+                self._write(refusal)
+                continue
             coroutine = self._listener.answer(ask)
             try:
                 waiting = coroutine.send(None)

@@ -1,5 +1,6 @@
 """The core that every door shares: from features to answers, with what is told about them. No transport here."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from modelyard.model.opening import Model
 from modelyard_server.asking import Answer, Ask, RequestError
 from modelyard_server.computing import Computing
 from modelyard_server.memory import Memory
-from modelyard_server.predictions import PredictionLog
+from modelyard_server.predictions import LineWriter, PredictionLog
 from modelyard_server.telling import Telling
 from modelyard_server.watch import Watch
 
@@ -45,12 +46,14 @@ class Core:
         computing.observe_batch = self.telling.observe_batch
         _tell(self.telling, computing, self.memory, self.watch)
         self._encoder: Encoder = model.encoder
+        self._decodes = bool(model.encoder.takes_bytes)
         self._allowed = options.admission.deadline_milliseconds / 1e3
         self._most_instances = options.admission.max_instances
         self._watched = options.monitoring.distributions
         share = options.monitoring.prediction_log
         names = {"model": self.name, "version": self.version}
-        self._log = PredictionLog(share, names) if share else None
+        self._log_writer = LineWriter(options.monitoring.prediction_log_file)
+        self._log = PredictionLog(share, names, write=self._log_writer) if share else None
         self._remembers = self.memory.in_use
         self._compute_row = computing.inline.compute_row if computing.inline is not None else None
         self._clock = clock
@@ -59,7 +62,7 @@ class Core:
         """Answer for one instance; raise FeatureError or RequestError."""
         clock = self._clock
         started = clock()
-        values = self._encoder.encode_row(row)
+        values = await self._encode_aside(row) if self._decodes else self._encoder.encode_row(row)
         encoded = clock()
         queue = compute = 0.0
         outputs = self.memory.find(values) if self._remembers else None
@@ -90,10 +93,18 @@ class Core:
 
     async def answer_columns(self, columns: Mapping[str, Sequence[Any] | Array], ask: Ask) -> Answer:
         """Answer for several instances, column by column; raise FeatureError or RequestError."""
-        rows = max((len(values) for values in columns.values()), default=0)
+        row = _single_row(columns)
+        if row is not None:
+            return await self.answer_row(row, ask)
+        rows = max(len(values) for values in columns.values())
         self._check_count(rows)
         started = self._clock()
         return await self._answer(self._encoder.encode_columns(columns), columns, rows, started, ask)
+
+    def close(self) -> None:
+        """Let the threads end and the log be closed."""
+        self.computing.close()
+        self._log_writer.close()
 
     def metrics(self) -> bytes:
         """Return the metrics page."""
@@ -116,11 +127,32 @@ class Core:
             self._log.add(columns, computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
 
+    async def _encode_aside(self, row: Row) -> list[Any]:
+        """Encode a row in a thread if pictures have to be decoded for it."""
+        if not any(isinstance(row.get(name), bytes | memoryview) for name in self._encoder.takes_bytes):
+            return self._encoder.encode_row(row)
+        gate = self.computing.gate
+        gate.preparing += 1
+        try:
+            return await asyncio.to_thread(self._encoder.encode_row, row)
+        finally:
+            gate.preparing -= 1
+
     def _check_count(self, count: int) -> None:
         if count == 0:
             raise RequestError("no instances: at least one is expected")
         if count > self._most_instances:
             raise RequestError(f"{count} instances: at most {self._most_instances} are answered at once", 413)
+
+
+def _single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of columns that are for one instance, or None."""
+    row = {}
+    for name, values in columns.items():
+        if len(values) != 1:
+            return None
+        row[name] = values[0]
+    return row
 
 
 def _tell(telling: Telling, computing: Computing, memory: Memory, watch: Watch) -> None:

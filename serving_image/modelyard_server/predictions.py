@@ -1,11 +1,13 @@
 """The prediction log: a share of the requests, each a JSON line with its features and its answer."""
 
 import base64
+import logging
 import random
 import sys
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from typing import Any
 
 import orjson
@@ -14,12 +16,30 @@ from modelyard.contract.wire import Header
 from modelyard.model.encoders import Array
 from modelyard_server.asking import Ask
 
-__all__ = ["PredictionLog"]
+__all__ = ["LineWriter", "PredictionLog"]
 
 
-def _to_stdout(line: bytes) -> None:
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()
+#: Bytes of a file before the next one is begun, and how many older ones are kept.
+_FILE_SIZE, _OLDER_FILES = 64 << 20, 4
+
+
+class LineWriter:
+    """Appends lines to a file that is bounded, or to standard output; OSError if the file can't be opened."""
+
+    def __init__(self, path: str | None) -> None:
+        self._handler: logging.StreamHandler[Any] = (
+            logging.StreamHandler(sys.stdout)
+            if path is None
+            else RotatingFileHandler(path, maxBytes=_FILE_SIZE, backupCount=_OLDER_FILES, encoding="utf-8")
+        )
+
+    def __call__(self, line: str) -> None:
+        """Write a line and flush it."""
+        self._handler.handle(logging.makeLogRecord({"msg": line}))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handler.close()
 
 
 class PredictionLog:
@@ -30,7 +50,7 @@ class PredictionLog:
         share: float,
         names: Mapping[str, str],
         *,
-        write: Callable[[bytes], None] = _to_stdout,
+        write: Callable[[str], None],
         chance: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -48,7 +68,7 @@ class PredictionLog:
             "features": features,
             "outputs": {name: values.tolist() for name, values in outputs.items()},
         }
-        self._write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=_readable) + b"\n")
+        self._write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=_readable).decode())
 
 
 def _readable(value: Any) -> Any:

@@ -28,6 +28,8 @@ _LAST_ANSWERS = 20.0
 _BACKLOG = 1024
 #: Container objects made, less those freed, between two looks of the garbage collector.
 _GARBAGE_THRESHOLD = 20_000
+#: Seconds after which a thread that has computed gets the interpreter from a busy event loop.
+_SWITCH_INTERVAL = 0.0005
 
 
 class Server:
@@ -52,7 +54,7 @@ class Server:
             try:
                 model = await asyncio.to_thread(load_model, self._settings, self._tell)
                 core = await build_core(model, self._settings)
-            except (PackageError, StorageError, ValueError) as error:
+            except (PackageError, StorageError, ValueError, OSError) as error:
                 self._fail(str(error))
                 return 1
             try:
@@ -68,7 +70,7 @@ class Server:
         settings, clock = self._settings, time.perf_counter
         keys = KeyRing(settings.api_keys, clock) if settings.api_keys else None
         doors = Doors(core, clock, keys)
-        listener = Listener(doors.answer, clock, settings.options.admission.max_body_bytes)
+        listener = Listener(doors.answer, clock, settings.options.admission.max_body_bytes, doors.turn_away)
         runner = web.AppRunner(listener.application(), access_log=None, shutdown_timeout=_LAST_ANSWERS)
         await runner.setup()
         assert runner.server is not None
@@ -91,7 +93,7 @@ class Server:
         socket.close()
         await remote.stop(_LAST_ANSWERS)
         await runner.cleanup()
-        core.computing.close()
+        core.close()
         if watching is not None:
             watching.cancel()
 
@@ -146,3 +148,4 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
+    sys.setswitchinterval(_SWITCH_INTERVAL)

@@ -9,13 +9,13 @@ from modelyard_server.asking import Answer, Ask, Reply, RequestError
 from modelyard_server.core import Core
 from modelyard_server.doors.documents import decode_base64, dump, parse_json, reply, timed
 from modelyard_server.doors.tensors import (
+    check_output,
     check_shape,
     describe_inputs,
     describe_outputs,
     from_bytes,
     from_list,
-    single_row,
-    text_of,
+    keep_column,
     to_bytes,
 )
 
@@ -50,7 +50,7 @@ class InferenceDoor:
         row = _single_row(tensors) if raw is None else None
         if row is not None:
             if self._bytes:
-                row = {name: self._text(name, value) for name, value in row.items()}
+                row = {name: self._decode(name, value) for name, value in row.items()}
             answer = await self._core.answer_row(row, ask)
         else:
             answer = await self._answer(tensors, raw or _Raw(memoryview(b"")), ask)
@@ -90,31 +90,20 @@ class InferenceDoor:
             if type(tensor) is not dict:
                 raise RequestError("each of `inputs` must be an object")
             name, shape = check_shape(tensor.get("name"), tensor.get("shape"))
-            if name in columns:
-                raise RequestError(f"{name}: given twice")
             size = _parameters(tensor, name).get("binary_data_size")
             if size is None:
-                values: Any = from_list(name, shape, tensor.get("data"))
-                if name in self._bytes:
-                    values = [self._text(name, value) for value in values]
+                listed = from_list(name, shape, tensor.get("data"))
+                values: Any = [self._decode(name, value) for value in listed] if name in self._bytes else listed
+                keep_column(columns, name, values, as_text=False)
             else:
-                values = self.read_bytes(name, tensor.get("datatype"), shape, raw.take(name, size))
-            columns[name] = values
+                datatype = tensor.get("datatype")
+                values = from_bytes(name, datatype, shape, raw.take(name, size))
+                keep_column(columns, name, values, as_text=datatype == "BYTES" and name not in self._bytes)
         if raw.rest:
             raise RequestError(f"{raw.rest} bytes follow the last binary tensor")
-        row = single_row(columns)
-        if row is not None:
-            return await self._core.answer_row(row, ask)
         return await self._core.answer_columns(columns, ask)
 
-    def read_bytes(self, name: str, datatype: Any, shape: list[int], data: memoryview) -> Any:
-        """Return a column of a raw tensor; BYTES become text where the feature is text."""
-        values = from_bytes(name, datatype, shape, data)
-        if datatype != "BYTES" or name in self._bytes:
-            return values
-        return [text_of(name, value) for value in values]
-
-    def _text(self, name: str, value: Any) -> Any:
+    def _decode(self, name: str, value: Any) -> Any:
         """JSON has no bytes: for features that take them, text is base64."""
         if name not in self._bytes or not isinstance(value, str):
             return value
@@ -155,9 +144,7 @@ class InferenceDoor:
             raise RequestError("`outputs` must be a list of objects")
         wanted = []
         for output in asked:
-            name = output.get("name")
-            if not isinstance(name, str) or name not in known:
-                raise RequestError(f"output {name!r}: there is only {', '.join(known)}")
+            name = check_output(output.get("name"), known)
             told = _parameters(output, name).get("binary_data", by_default)
             wanted.append((known[name], told is True))
         return wanted

@@ -17,13 +17,13 @@ from modelyard_server.asking import Ask, DeadlineError, RequestError
 from modelyard_server.core import Core
 from modelyard_server.doors.inference import EXTENSION
 from modelyard_server.doors.tensors import (
+    check_output,
     check_shape,
     describe_inputs,
     describe_outputs,
     from_bytes,
     from_list,
-    single_row,
-    text_of,
+    keep_column,
     to_bytes,
 )
 
@@ -100,10 +100,8 @@ class RemoteDoor:
                     headers[Header.DEADLINE] = str(max(remaining * 1e3, 1e-3))
                 response, computed = await answer(request, Ask("POST", "", "", headers, b"", arrived))
                 return response
-            except FeatureError as error:
-                status = 400
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            except RequestError as error:
+            except (FeatureError, RequestError) as refusal:
+                error = refusal if isinstance(refusal, RequestError) else RequestError(str(refusal))
                 status = error.status
                 late = isinstance(error, DeadlineError)
                 code = grpc.StatusCode.DEADLINE_EXCEEDED if late else _CODES.get(status, grpc.StatusCode.UNKNOWN)
@@ -141,20 +139,13 @@ class RemoteDoor:
 
     async def _infer(self, request: Any, ask: Ask) -> tuple[Any, Any]:
         self._check(request.model_name, request.model_version)
-        columns = self._columns(request)
-        row = single_row(columns)
-        if row is not None:
-            answer = await self._core.answer_row(row, ask)
-        else:
-            answer = await self._core.answer_columns(columns, ask)
+        answer = await self._core.answer_columns(self._columns(request), ask)
         response = messages.ModelInferResponse(
             model_name=self._core.name, model_version=self._core.version, id=request.id
         )
         known = [output.name for output in self._core.model.labels.outputs]
         for name in [output.name for output in request.outputs] or known:
-            if name not in known:
-                raise RequestError(f"output {name!r}: there is only {', '.join(known)}")
-            values = answer.outputs[name]
+            values = answer.outputs[check_output(name, known)]
             response.outputs.add(name=name, datatype="FP32", shape=values.shape)
             response.raw_output_contents.append(to_bytes(values))
         return response, answer
@@ -166,18 +157,14 @@ class RemoteDoor:
         columns: dict[str, Any] = {}
         for place, tensor in enumerate(request.inputs):
             name, shape = check_shape(tensor.name, list(tensor.shape))
-            if name in columns:
-                raise RequestError(f"{name}: given twice")
             if raw:
-                values = from_bytes(name, tensor.datatype, shape, memoryview(raw[place]))
+                values: Any = from_bytes(name, tensor.datatype, shape, memoryview(raw[place]))
             else:
                 field = _CONTENTS.get(tensor.datatype)
                 if field is None:
                     raise RequestError(f"{name}: `datatype` {tensor.datatype!r} is none of {', '.join(_CONTENTS)}")
                 values = from_list(name, shape, list(getattr(tensor.contents, field)))
-            if tensor.datatype == "BYTES" and name not in self._bytes:
-                values = [text_of(name, value) for value in values]
-            columns[name] = values
+            keep_column(columns, name, values, as_text=tensor.datatype == "BYTES" and name not in self._bytes)
         return columns
 
     def _check(self, name: str, version: str) -> None:

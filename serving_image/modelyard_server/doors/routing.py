@@ -55,6 +55,16 @@ class Doors:
         self._core.telling.observe(reply_.status, seconds, answer)
         return reply_
 
+    def turn_away(self) -> Reply | None:
+        """Return the refusal of a request whose body need not be read, since the queue is full; count it."""
+        error = self._core.computing.gate.full()
+        if error is None:
+            return None
+        refused = _refusal(error)
+        refused.headers[Header.VERSION] = self._version
+        self._core.telling.observe(refused.status, 0.0, None)
+        return refused
+
     def _door(self, ask: Ask) -> Door:
         methods = self._routes.get(ask.path)
         if methods is None:

@@ -42,6 +42,8 @@ class TensorFlowDoor:
         scores = answer.outputs[output.name].reshape(answer.rows, -1)
         labels = [label.name for label in output.labels] or [output.name]
         result = [list(zip(labels, row, strict=True)) for row in scores]
+        if output.top is not None:
+            result = [sorted(pairs, key=lambda pair: -pair[1])[: output.top] for pairs in result]
         return timed({"result": result}, answer)
 
     async def regress(self, ask: Ask) -> Reply:

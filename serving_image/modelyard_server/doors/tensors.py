@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,11 @@ from modelyard.contract.package import (
     CategoryFeature,
     CrossFeature,
     DateFeature,
+    Feature,
+    HashFeature,
+    ImageFeature,
     IntegerFeature,
+    ListFeature,
     OutputKind,
     TensorFeature,
 )
@@ -21,13 +25,13 @@ from modelyard.model.opening import Model
 from modelyard_server.asking import RequestError
 
 __all__ = [
-    "_DTYPES",
+    "check_output",
     "check_shape",
     "describe_inputs",
     "describe_outputs",
     "from_bytes",
     "from_list",
-    "text_of",
+    "keep_column",
     "to_bytes",
 ]
 
@@ -48,11 +52,15 @@ _DTYPES = {
 }
 #: How a single element is read, without an array around it.
 _SCALARS = {name: struct.Struct(f"<{code}") for name, code in zip(_DTYPES, "?BHIQbhiqefd", strict=True)}
+#: Datatype that a raw feature is best sent as; numbers are FP64.
 _FEATURE_TYPES: dict[type, str] = {
     BooleanFeature: "BOOL",
     CategoryFeature: "BYTES",
     DateFeature: "BYTES",
+    HashFeature: "BYTES",
+    ImageFeature: "BYTES",
     IntegerFeature: "INT64",
+    ListFeature: "BYTES",
     TensorFeature: "FP32",
 }
 
@@ -63,11 +71,18 @@ def describe_inputs(model: Model) -> list[dict[str, Any]]:
         {
             "name": feature.name,
             "datatype": _FEATURE_TYPES.get(type(feature), "FP64"),
-            "shape": [-1, *feature.shape] if isinstance(feature, TensorFeature) else [-1],
+            "shape": [-1, *_shape_of(feature)],
         }
         for feature in model.features.features
         if not isinstance(feature, CrossFeature)
     ]
+
+
+def _shape_of(feature: Feature) -> list[int]:
+    """Return the shape of one instance of a raw feature; -1 is any size."""
+    if isinstance(feature, TensorFeature):
+        return feature.shape
+    return [-1] if isinstance(feature, ListFeature) else []
 
 
 def describe_outputs(model: Model) -> list[dict[str, Any]]:
@@ -109,7 +124,7 @@ def from_list(name: str, shape: Sequence[int], data: Any) -> list[Any]:
 
 
 def from_bytes(name: str, datatype: Any, shape: Sequence[int], data: memoryview) -> list[Any] | Array:
-    """Return one value an instance from a raw tensor, without a copy where there is none to make."""
+    """Return one value an instance from a raw tensor, without a copy where there is none to make; bytes for BYTES."""
     size = math.prod(shape)
     if datatype == "BYTES":
         return from_list(name, shape, _split_bytes(name, data, size))
@@ -144,20 +159,24 @@ def _split_bytes(name: str, data: memoryview, count: int) -> list[bytes]:
     return found
 
 
-def single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of columns that are for one instance, or None."""
-    row = {}
-    for name, values in columns.items():
-        if len(values) != 1:
-            return None
-        row[name] = values[0]
-    return row
+def keep_column(columns: dict[str, Any], name: str, values: Any, *, as_text: bool) -> None:
+    """Add a tensor's column, its bytes as text where the feature is text; raise RequestError if it is there already."""
+    if name in columns:
+        raise RequestError(f"{name}: given twice")
+    columns[name] = [_text_of(name, value) for value in values] if as_text else values
 
 
-def text_of(name: str, value: Any) -> Any:
-    """Return the text of a BYTES element, or of a list of them; raise RequestError."""
+def check_output(name: Any, known: Collection[str]) -> str:
+    """Return the name of an output that was asked for; raise RequestError if there is none of this name."""
+    if not isinstance(name, str) or name not in known:
+        raise RequestError(f"output {name!r}: there is only {', '.join(known)}")
+    return name
+
+
+def _text_of(name: str, value: Any) -> Any:
+    """Return the text of a BYTES element, or of a list of them."""
     if isinstance(value, list):
-        return [text_of(name, item) for item in value]
+        return [_text_of(name, item) for item in value]
     try:
         return value.decode()
     except UnicodeDecodeError as error:
@@ -166,7 +185,4 @@ def text_of(name: str, value: Any) -> Any:
 
 def to_bytes(values: Array) -> bytes:
     """Return a tensor's elements, little-endian, row by row."""
-    if values.dtype.kind in "OSU":
-        texts = [str(value).encode() for value in values.ravel().tolist()]
-        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
     return np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -20,6 +20,7 @@ from modelyard.model.opening import Model
 from tests.benchmarks.serving.bare import __file__ as bare
 from tests.benchmarks.serving.load import Load, measure, measure_grpc
 from tests.benchmarks.serving.models import packages
+from tests.benchmarks.serving.overload import flood, recovery
 from tests.benchmarks.serving.requests import Request, requests_for
 from tests.benchmarks.serving.servers import ROOT, Process, free_port, modelyard_server, python_of_the_images
 
@@ -128,6 +129,27 @@ def slope(benchmark: Benchmark, name: str, package: Path, model: Model) -> Json:
     return {"overhead": overhead, "each": each, "residual": residual, "times": dict(zip(sizes, times, strict=True))}
 
 
+def overload(request: Request, package: Path) -> Json:
+    """Flood the tagger at multiples of its capacity: 16 may wait, a second at most."""
+    admission = {"maxQueue": 16, "deadlineMilliseconds": 1000}
+    found: Json = {}
+    with modelyard_server("tagger", package, admission=admission) as server:
+        normal = measure(server.port, request, 1, 2).p50
+        peak = statistics.median(measure(server.port, request, 4, 3).rate for _ in range(3))
+        for times in (1, 2, 5, 10):
+            seen = flood(server.port, server.status, request, peak * times, 5.0)
+            found[str(times)] = told = seen.document(peak, server.resident)
+            told["back"] = recovery(server.port, request, normal)
+            print(
+                f"  {times:>2}x: {told['of_peak']:.2f} of the peak, accepted p99 {told['accepted_p99'] * 1e3:.0f} ms, "
+                f"rejected p99 {told['rejected_p99'] * 1e3:.1f} ms, status port at most "
+                f"{told['status_port_worst'] * 1e3:.0f} ms, {told['resident'] / 1e6:.0f} MB, {told['failed']} failed, "
+                f"back to normal in {told['back']:.2f} s",
+                flush=True,
+            )
+    return found
+
+
 def ratios(found: Json) -> Json:
     """Return what is claimed, from this run."""
     told: Json = {}
@@ -176,6 +198,11 @@ def main() -> None:
         result["doors"] = doors(benchmark, name, package, model)
         if name == "recommender":
             result["slope"] = slope(benchmark, name, package, model)
+        else:
+            result["overload"] = {}
+            for door in ("v2-jpeg", "v2-binary"):
+                print(f"  more than can be answered, {door}", flush=True)
+                result["overload"][door] = overload(requests_for(model, name, 1)[door], package)
         found[name] = result
     found["ratios"] = ratios(found)
     for label, value in found["ratios"].items():

@@ -14,12 +14,12 @@ import numpy as np
 from modelyard.contract.package import (
     CategoryFeature,
     Features,
+    ImageFeature,
     Label,
     Labels,
     NumberFeature,
     Output,
     OutputKind,
-    TensorFeature,
 )
 from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
@@ -72,7 +72,7 @@ def tagger() -> tuple[Any, Publication]:
     labels = [Label(name=f"tag-{place}", parents=["tag-0"] if place % 5 == 4 else []) for place in range(TAGS)]
     publication = _publication(
         "tagger",
-        Features(features=[TensorFeature(name="image", shape=[SIDE, SIDE, 3], scale=1 / 127.5, offset=-1.0)]),
+        Features(features=[ImageFeature(name="image", height=SIDE, width=SIDE, scale=1 / 127.5, offset=-1.0)]),
         Labels(outputs=[Output(name="tags", kind=OutputKind.TAGS, labels=labels)]),
         holdout={"image": pictures},
         samples=[{"image": pictures[0].tolist()}],

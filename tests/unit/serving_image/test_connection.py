@@ -1,8 +1,9 @@
 """Connections: the short way and aiohttp's own answer the same, in order, and nothing is lost or leaked at the end."""
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -34,8 +35,10 @@ class Echo:
 
 
 @asynccontextmanager
-async def listening(echo: Any, limit: int = 1 << 16) -> AsyncIterator[tuple[Listener, web.AppRunner, int]]:
-    listener = Listener(echo, time.perf_counter, limit)
+async def listening(
+    echo: Any, limit: int = 1 << 16, turn_away: Callable[[], Reply | None] = lambda: None
+) -> AsyncIterator[tuple[Listener, web.AppRunner, int]]:
+    listener = Listener(echo, time.perf_counter, limit, turn_away)
     runner = web.AppRunner(listener.application(), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     assert runner.server is not None
@@ -266,3 +269,25 @@ def test_the_inner_parts_that_this_leans_on_are_there():
     parts = {"_waiter", "_messages", "_request_in_progress", "_handler_waiter", "_parser", "_next_keepalive_close_time"}
     slots = {slot for kind in Connection.__mro__ for slot in getattr(kind, "__slots__", ())}
     assert parts <= slots
+
+
+async def test_a_body_is_read_past_when_there_is_no_room_for_it():
+    echo, full = Echo(), True
+    refusal = Reply(b"full", 429, "text/plain", {"Retry-After": "1"})
+    async with listening(echo, turn_away=lambda: refusal if full else None) as (_, _, port):
+        client = await Client.to(port)
+        small = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+        large = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+        for sent in (small, large + b"x" * 60_000, b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n"):
+            client.writer.write(sent[:40])
+            await asyncio.sleep(0.01)
+            client.writer.write(sent[40:])
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            expected = b"200" if sent.startswith(b"GET") else b"429"
+            assert head.split(b" ")[1] == expected
+            [length] = re.findall(rb"Content-Length: (\d+)", head)
+            await client.reader.readexactly(int(length))
+        assert echo.asked == ["/c"]
+        full = False
+        client.writer.write(small)
+        assert (await client.reader.readuntil(b"\r\n\r\n")).split(b" ")[1] == b"200"

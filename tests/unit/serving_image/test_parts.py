@@ -21,7 +21,7 @@ from modelyard.model.sketches import describe_column
 from modelyard_server.access import KeyRing
 from modelyard_server.asking import Answer, Ask, RequestError
 from modelyard_server.memory import Memory
-from modelyard_server.predictions import PredictionLog
+from modelyard_server.predictions import LineWriter, PredictionLog
 from modelyard_server.telling import Telling
 from modelyard_server.watch import Watch
 from tests.support.packages import copy_package
@@ -132,7 +132,7 @@ def test_what_is_counted_is_told_in_the_metrics_and_the_summary():
 
 
 def test_a_share_of_the_predictions_is_written_down():
-    lines: list[bytes] = []
+    lines: list[str] = []
     chances = iter([0.05, 0.5, 0.09])
     when = datetime(2026, 1, 1, tzinfo=UTC)
     names = {"model": "m", "version": "1"}
@@ -152,6 +152,16 @@ def test_a_share_of_the_predictions_is_written_down():
     }
     assert len(second["id"]) == 32
     assert second["features"] == {"x": [1, 2]}
+
+
+def test_the_prediction_log_may_be_a_file(tmp_path: Path):
+    file = tmp_path / "predictions.jsonl"
+    writer = LineWriter(str(file))
+    log = PredictionLog(1.0, {}, write=writer)
+    for number in range(3):
+        log.add({"x": number}, {"y": np.array([0.5])}, ask())
+    writer.close()
+    assert [json.loads(line)["features"]["x"] for line in file.read_text().splitlines()] == [0, 1, 2]
 
 
 def certificate(folder: Path, name: str) -> None:

@@ -1,5 +1,6 @@
 """The server as a process: every door, wrong requests by name, health, and an end that loses no request."""
 
+import contextlib
 import http.client
 import os
 import subprocess
@@ -127,14 +128,14 @@ def test_no_request_is_lost_while_a_server_ends(published: Published, tmp_path: 
     closing = threading.Event()
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=10)
-        while not closing.is_set():
-            connection.request("GET", "/v1/models/clicks:predict?price=1")
-            answer = connection.getresponse()
-            answer.read()
-            outcomes.append(answer.status)
-            if answer.headers.get("Connection") == "close":
-                closing.set()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.http, timeout=10)) as connection:
+            while not closing.is_set():
+                connection.request("GET", "/v1/models/clicks:predict?price=1")
+                answer = connection.getresponse()
+                answer.read()
+                outcomes.append(answer.status)
+                if answer.headers.get("Connection") == "close":
+                    closing.set()
 
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
