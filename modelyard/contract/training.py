@@ -137,6 +137,8 @@ class TrainingSpec(Scheduling):
     """How many failed attempts a run may have; an eviction or a node's loss is not counted."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """How long a run may take altogether, in seconds."""
+    stall_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
+    """An attempt fails when its progress stands still for so many seconds; absent: it may take any time."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
     """How long the Job and the pods of a finished run are kept for their logs; the record stays in the status."""
     history_limit: Annotated[int, Field(ge=1, le=50)] = 10

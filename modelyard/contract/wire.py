@@ -212,6 +212,8 @@ class RunDocument(Schema):
     data: list[DataSource] = Field(default_factory=list)
     checkpointing: Checkpointing = Checkpointing()
     seed: Annotated[int, Field(ge=0)] = 0
+    stall_seconds: int | None = None
+    """The script is ended when its progress stands still for so long; None: never."""
     required_metrics: list[str] = Field(default_factory=list)
     """Metrics that the gate will ask for: publishing without one of them is refused early."""
 

@@ -1,5 +1,6 @@
-"""The Keras callback: progress after every step, state after epochs, and back to the last state when resuming."""
+"""The Keras callback: progress after every step, state saved beside the training, and back to it when resuming."""
 
+import math
 import signal
 import sys
 import time
@@ -10,8 +11,11 @@ import keras
 
 from modelyard.contract.training import Checkpointing
 from modelyard.contract.wire import ExitCode, Phase
+from modelyard.training.batches import Batches
+from modelyard.training.errors import DivergedError
 from modelyard.training.progress import ProgressFile
-from modelyard.training.state import State, StateStore, capture, restore
+from modelyard.training.saving import Saver
+from modelyard.training.state import Position, State, StateStore, capture, random_states, restore, restore_metrics
 
 __all__ = ["RunCallback"]
 
@@ -23,71 +27,132 @@ class Host(Protocol):
     attempt: str
     progress: ProgressFile
     resumed: State | None
+    current: Batches | None
 
 
 class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells progress and saves state for a run."""
+    """Tells progress and saves state for a run.
+
+    Within an epoch a state is saved only if the run's own batches are trained on; else after whole epochs, since
+    nobody knows where the data is.
+    """
 
     def __init__(self, host: Host, states: StateStore, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._host = host
-        self._states = states
         self._clock = clock
-        self._step = host.resumed.step if host.resumed else 0
-        self._saved_step = self._step
-        self._saved_at = clock()
-        self._started_at = clock()
-        self._started_step = self._step
-        self._epoch = 0
+        self._saver = Saver(lambda state: states.save(state, host.attempt), self._saved)
+        start = host.resumed.position if host.resumed else Position(0, 0)
+        self._step, self._epoch, self._batch = start.step, start.epoch, start.batch
+        self.history = list(start.history)
+        """Metrics of each finished epoch, those of earlier attempts included."""
+        self._due_step, self._due_at = self._step, clock()
+        self._started_at, self._started_step = clock(), self._step
+        self._stopping = False
+        self._batches: Batches | None = None
         self._last: State | None = None
+        self._continued: State | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Go back to the saved state, if there is one, and end in order when told to."""
         resumed = self._host.resumed
+        current = self._host.current
+        # with `class_weight` or a distribution Keras wraps the batches: their beginning cannot be told then
+        self._batches = current if current is not None and self.params.get("steps") == current.steps else None
         if resumed is not None:
+            if resumed.position.batch and self._batches is not None:
+                # one look at a batch makes the variables of the metrics
+                self.model.test_on_batch(*next(iter(self._batches.dataset)))
             restore(self.model, resumed)
-            self._last = resumed
-        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGTERM, self._stop)
         steps, epochs = self._steps_per_epoch(), self.params.get("epochs")
         total = steps * epochs if steps and epochs else None
         self._tell(phase=Phase.TRAINING, total_steps=total, epochs=epochs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember where training is."""
-        self._epoch = epoch
+        """Let the data begin where training is, and the metrics with what they had."""
+        resumed, batches = self._host.resumed, self._batches
+        is_continued = resumed is not None and resumed.position.epoch == epoch and resumed.position.batch > 0
+        self._epoch, self._batch = epoch, resumed.position.batch if is_continued and resumed else 0
+        if batches is not None:
+            batches.begin_epoch(epoch, self._batch)
+        if is_continued and resumed:
+            restore_metrics(self.model, resumed)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count a step."""
+        """Count a step; save the state if it is time, and leave if that was asked for."""
         self._step += 1
-        self._tell(metrics=_numbers(logs))
+        self._batch += 1
+        metrics = _numbers(logs)
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            raise DivergedError(
+                f"the loss is {metrics['loss']} at step {self._step} (epoch {self._epoch + 1}): look for invalid "
+                "values in the data, or lower the learning rate"
+            )
+        self._tell(metrics=_rounded(metrics))
+        # the last batch of an epoch is saved with the epoch
+        if self._batches is not None and self._batch == self._batches.steps != batch + 1:
+            self._continued = capture(self.model, Position(self._step, self._epoch))
+        elif self._batches is not None and self._batch < self._batches.steps:
+            self._save_if_due(metrics)
+            if self._stopping:
+                self._leave(capture(self.model, self._position(metrics)))
+        elif self._stopping and self._batches is None:
+            self._leave(self._last)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save the state if it is time."""
-        self._epoch = epoch + 1
+        """Save the state if it is time, and leave if that was asked for."""
+        if self._continued is not None:
+            # in an epoch that began at a later batch Keras asked for one batch too many, which moves random seeds on
+            restore(self.model, self._continued)
+            self._continued = None
+        self._epoch, self._batch = epoch + 1, 0
         metrics = _numbers(logs)
-        self._tell(epoch=self._epoch, metrics=metrics)
-        self._last = capture(self.model, self._step, self._epoch, metrics)
-        if self._is_due():
-            self._save(self._last)
+        self.history.append(metrics)
+        self._tell(epoch=self._epoch, metrics=_rounded(metrics))
+        if self._batches is None:
+            # steps of the next epoch are in vain if it is not finished: a copy of this moment is kept
+            self._last = capture(self.model, self._position(metrics))
+        self._save_if_due(metrics)
+        if self._stopping:
+            self._leave(self._last or capture(self.model, self._position(metrics)))
 
-    def _is_due(self) -> bool:
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Wait for the state that is being saved."""
+        self._saver.finish()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _position(self, metrics: dict[str, float]) -> Position:
+        return Position(self._step, self._epoch, self._batch, metrics, list(self.history), random_states())
+
+    def _save_if_due(self, metrics: dict[str, float]) -> None:
         settings = self._host.checkpointing
-        by_steps = settings.every_steps is not None and self._step - self._saved_step >= settings.every_steps
-        return by_steps or self._clock() - self._saved_at >= settings.every_seconds
+        by_steps = settings.every_steps is not None and self._step - self._due_step >= settings.every_steps
+        if self._saver.is_busy or not (by_steps or self._clock() - self._due_at >= settings.every_seconds):
+            return
+        self._due_step, self._due_at = self._step, self._clock()
+        self._saver.begin(self._last or capture(self.model, self._position(metrics)))
 
-    def _save(self, state: State) -> None:
-        self._host.progress.tell(phase=Phase.SAVING)
-        self._states.save(state, self._host.attempt)
-        self._saved_step, self._saved_at = state.step, self._clock()
-        self._host.progress.tell(phase=Phase.TRAINING, saved_step=state.step)
+    def _saved(self, state: State) -> None:
+        self._host.progress.tell(saved_step=state.position.step)
 
-    def _end(self, *_: Any) -> None:
-        """Save the state of the last whole epoch and leave; the next attempt goes on there."""
-        if self._last is not None and self._last.step > self._saved_step:
-            self._save(self._last)
+    def _stop(self, *_: Any) -> None:
+        """Leave after the step under way; only there the variables belong together."""
+        self._stopping = True
+
+    def _leave(self, state: State | None) -> None:
+        """Save a state unless it is saved, and end; the next attempt goes on there."""
+        self._saver.finish()
+        saved = self._host.progress.progress.saved_step
+        if state is not None and (saved is None or state.position.step > saved):
+            self._host.progress.tell(phase=Phase.SAVING)
+            self._saver.begin(state)
+            self._saver.finish()
         sys.exit(ExitCode.INTERRUPTED)
 
     def _steps_per_epoch(self) -> int | None:
+        if self._batches is not None:
+            return self._batches.steps
         steps = self.params.get("steps")
         return int(steps) if steps else None
 
@@ -104,4 +169,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _numbers(logs: dict[str, Any] | None) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in (logs or {}).items()}
+    return {name: float(value) for name, value in (logs or {}).items()}
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in metrics.items()}

@@ -1,6 +1,7 @@
 """The progress file: what a training tells while it runs. The process beside it serves the file as `/progress`."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,15 @@ class ProgressFile:
         self._path = path
         self._clock = clock
         self._written = float("-inf")
+        # states are saved, and told, in a thread of their own
+        self._lock = threading.Lock()
 
     def tell(self, **changes: Any) -> None:
         """Change fields of the progress; a change of phase or of what is saved or published is written at once."""
+        with self._lock:
+            self._change(changes)
+
+    def _change(self, changes: dict[str, Any]) -> None:
         before = self.progress
         self.progress = before.model_copy(update=changes)
         important = any(

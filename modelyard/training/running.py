@@ -9,10 +9,11 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,11 @@ from modelyard.model.storage.files import FileStore
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.progress import ProgressFile
 from modelyard.training.state import State, StateStore
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from modelyard.training.batches import Batches
 
 __all__ = ["Run", "run"]
 
@@ -54,7 +60,10 @@ class Run:
         self._states = StateStore(self._store, document.run, document.checkpointing.keep)
         self.resumed: State | None = None if self.is_local else self._states.newest()
         if self.resumed is not None:
-            self.progress.tell(resumed_step=self.resumed.step, saved_step=self.resumed.step)
+            step = self.resumed.position.step
+            self.progress.tell(resumed_step=step, saved_step=step)
+        self.current: Batches | None = None
+        """What `batches` made last: a state is saved within its epochs too."""
 
     @classmethod
     def begin(cls, environment: Mapping[str, str], arguments: Sequence[str]) -> Run:
@@ -108,7 +117,21 @@ class Run:
     @property
     def initial_epoch(self) -> int:
         """Epochs that an earlier attempt finished: pass it to `fit`."""
-        return self.resumed.epoch if self.resumed else 0
+        return self.resumed.position.epoch if self.resumed else 0
+
+    def batches(self, *arrays: Any, batch_size: int = 32, shuffle: bool = True) -> tf.data.Dataset:
+        """Return what `fit` takes: `(x, y)` or `(x, y, weights)` in batches, shuffled anew each epoch by the seed.
+
+        Each argument is an array or a mapping of them, all with as many rows; raise ValueError if they differ. A run
+        that trains on these batches is resumed within an epoch, at the very batch.
+        """
+        from modelyard.training.batches import Batches
+
+        # they are shuffled already, and an epoch that is gone on with is shorter: Keras need not worry
+        for message in ("`shuffle=True` was passed, but will be ignored", "Your input ran out of data"):
+            warnings.filterwarnings("ignore", message=message)
+        self.current = Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle)
+        return self.current.dataset
 
     @property
     def verbose(self) -> str | int:
@@ -152,7 +175,7 @@ class Run:
         publication = Publication(
             name=self._document.training,
             run=self.name,
-            step=self.progress.progress.step or (self.resumed.step if self.resumed else 0),
+            step=self.progress.progress.step or (self.resumed.position.step if self.resumed else 0),
             attempt=self.attempt,
             features=features,
             labels=labels,

@@ -1,9 +1,11 @@
-"""Saved states of a run: weights, optimizer, position. Complete only by the marker, which is written last."""
+"""Saved states of a run: what it needs to go on exactly. Complete only by the marker, which is written last."""
 
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,37 +14,87 @@ from modelyard.contract import layout
 from modelyard.model.encoders import Array
 from modelyard.model.storage import NotFound, Store
 
-__all__ = ["State", "StateStore", "capture", "restore"]
+__all__ = ["Position", "State", "StateStore", "capture", "restore"]
 
 _FILE = "state.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a run needs to go on: the position after a whole epoch, and every variable of model and optimizer."""
+class Position:
+    """Where a run is, and what it has seen so far."""
 
     step: int
+    """Batches trained on, in all."""
     epoch: int
     """Epochs finished."""
-    metrics: dict[str, float]
-    weights: list[Array] = field(default_factory=list)
+    batch: int = 0
+    """Batches finished of the epoch after them."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The latest."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Metrics of each finished epoch."""
+    random: list[Any] = field(default_factory=list)
+    """States of Python's and NumPy's global generators."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A position with the values of every variable there."""
+
+    position: Position
+    variables: list[Array] = field(default_factory=list)
+    """The model's: weights, running statistics, seeds of its random layers."""
     optimizer: list[Array] = field(default_factory=list)
+    metrics: list[Array] = field(default_factory=list)
+    """What the metrics of the unfinished epoch have added up."""
+
+    @property
+    def groups(self) -> dict[str, list[Array]]:
+        """Return the variables by group."""
+        return {"variable": self.variables, "optimizer": self.optimizer, "metric": self.metrics}
 
 
-def capture(model: Any, step: int, epoch: int, metrics: dict[str, float]) -> State:
-    """Copy the state of a Keras model."""
-    optimizer = [np.array(variable) for variable in model.optimizer.variables]
-    return State(step, epoch, metrics, [np.array(weight) for weight in model.get_weights()], optimizer)
+def random_states() -> list[Any]:
+    """Return the states of Python's and NumPy's global generators, as JSON has them."""
+    version, words, gauss = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state()
+    return [[version, list(words), gauss], [kind, np.asarray(keys).tolist(), place, has_gauss, cached]]
+
+
+def capture(model: Any, position: Position) -> State:
+    """Copy the variables of a compiled Keras model."""
+    return State(
+        position,
+        [np.array(variable.numpy()) for variable in model.variables],
+        [np.array(variable.numpy()) for variable in model.optimizer.variables],
+        [np.array(variable.numpy()) for variable in model.metrics_variables],
+    )
 
 
 def restore(model: Any, state: State) -> None:
-    """Put a state into a Keras model of the same architecture; raise ValueError if it is another."""
-    model.set_weights(state.weights)
+    """Put a state into a built Keras model of the same architecture; raise ValueError if it is another."""
     model.optimizer.build(model.trainable_variables)
-    variables = model.optimizer.variables
-    if len(variables) != len(state.optimizer):
-        raise ValueError(f"the optimizer has {len(variables)} variables, the saved state {len(state.optimizer)}")
-    for variable, value in zip(variables, state.optimizer, strict=True):
+    _assign("model", model.variables, state.variables)
+    _assign("optimizer", model.optimizer.variables, state.optimizer)
+    if state.position.random:
+        (version, words, gauss), numpy = state.position.random
+        random.setstate((version, tuple(words), gauss))
+        np.random.set_state(tuple(numpy))
+
+
+def restore_metrics(model: Any, state: State) -> None:
+    """Put back what the metrics of the unfinished epoch had added up; raise ValueError if they are others."""
+    _assign("metrics", model.metrics_variables, state.metrics)
+
+
+def _assign(what: str, variables: Sequence[Any], values: Sequence[Array]) -> None:
+    here, saved = [tuple(variable.shape) for variable in variables], [value.shape for value in values]
+    if here != saved:
+        raise ValueError(
+            f"the saved state is of another model: the {what} had {len(saved)} variables of other shapes than the "
+            f"{len(here)} here; change the run's manifest back, or let it begin anew"
+        )
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
@@ -57,20 +109,14 @@ class StateStore:
     def save(self, state: State, attempt: str) -> None:
         """Save a state under a prefix of its own, then its marker, then forget the oldest."""
         buffer = io.BytesIO()
-        arrays = {f"weight{n}": array for n, array in enumerate(state.weights)}
-        arrays |= {f"optimizer{n}": array for n, array in enumerate(state.optimizer)}
+        arrays = {f"{group}{n}": array for group, values in state.groups.items() for n, array in enumerate(values)}
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()
-        prefix = layout.state_prefix(self._run, state.step, attempt)
+        step = state.position.step
+        prefix = layout.state_prefix(self._run, step, attempt)
         self._store.write(f"{prefix}/{_FILE}", content)
-        marker = {
-            "prefix": prefix,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "step": state.step,
-            "epoch": state.epoch,
-            "metrics": state.metrics,
-        }
-        self._store.create_once(layout.state_marker(self._run, state.step), json.dumps(marker).encode())
+        marker = {"prefix": prefix, "sha256": hashlib.sha256(content).hexdigest(), "position": asdict(state.position)}
+        self._store.create_once(layout.state_marker(self._run, step), json.dumps(marker).encode())
         self._forget_oldest()
 
     def newest(self) -> State | None:
@@ -100,7 +146,8 @@ class StateStore:
 
 def _unpack(marker: dict[str, Any], content: bytes) -> State:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        weights = [arrays[f"weight{n}"] for n in range(sum(name.startswith("weight") for name in arrays))]
-        count = sum(name.startswith("optimizer") for name in arrays)
-        optimizer = [arrays[f"optimizer{n}"] for n in range(count)]
-    return State(marker["step"], marker["epoch"], marker["metrics"], weights, optimizer)
+
+        def group(name: str) -> list[Array]:
+            return [arrays[f"{name}{n}"] for n in range(sum(key.startswith(name) for key in arrays))]
+
+        return State(Position(**marker["position"]), group("variable"), group("optimizer"), group("metric"))

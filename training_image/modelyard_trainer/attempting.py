@@ -30,6 +30,8 @@ TERMINATION_LOG = "/dev/termination-log"
 #: Kubernetes keeps this many bytes of a termination message.
 _LONGEST_RECORD = 4096
 _LONGEST_MESSAGE = 1000
+#: Seconds between two looks at the progress of a script that may stall.
+_LONGEST_LOOK = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Attempt:
         self._progress_path = folder / "progress.json"
         self._failure_path = folder / "failure.json"
         self._stopping = False
+        self._stalled = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Attempt":
@@ -86,6 +89,8 @@ class Attempt:
             return Ending(code, f"spec.output.uri: {error}"), []
         exit_code = await self._run_script()
         progress = self._progress()
+        if self._stalled:
+            return Ending(ExitCode.FAILED, self._stalled), progress.published
         return conclude(exit_code, progress, self._failure(), stopping=self._stopping), progress.published
 
     def _already_published(self, store: Store) -> list[Published]:
@@ -107,6 +112,7 @@ class Attempt:
         environment[Environment.ATTEMPT] = self._attempt
         command = [sys.executable, "-m", "modelyard_trainer.script", str(self._failure_path), *target]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
+        watching = asyncio.create_task(self._end_if_stalled(process))
 
         def stop() -> None:
             self._stopping = True
@@ -116,7 +122,26 @@ class Attempt:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGINT, stop)
-        return await process.wait()
+        try:
+            return await process.wait()
+        finally:
+            watching.cancel()
+
+    async def _end_if_stalled(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the script when its progress stands still for longer than the run allows."""
+        allowed = self._document.stall_seconds
+        if allowed is None:
+            return
+        clock = asyncio.get_running_loop().time
+        seen, since = "", clock()
+        while clock() - since <= allowed:
+            await asyncio.sleep(min(allowed / 10, _LONGEST_LOOK))
+            progress = self._progress()
+            place = f"step {progress.step} ({progress.phase})"
+            if place != seen:
+                seen, since = place, clock()
+        self._stalled = f"no progress for {allowed} s (spec.stallSeconds) since {seen}"
+        process.kill()
 
     def _script_path(self) -> Path:
         folder = Path(self._environment.get(Environment.RUN, f"{RUN_FOLDER}/run.json")).parent

@@ -7,12 +7,12 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract.wire import ExitCode
-from modelyard.training.errors import ConfigurationError
+from modelyard.training.errors import ConfigurationError, DivergedError
 
 __all__ = ["describe", "main"]
 
 #: What no repeat mends.
-_MISTAKES = (ConfigurationError, ImportError, SyntaxError, NameError, FileNotFoundError)
+_MISTAKES = (ConfigurationError, DivergedError, ImportError, SyntaxError, NameError, FileNotFoundError)
 
 
 def describe(error: BaseException, script: str) -> str:

@@ -86,9 +86,7 @@ def main() -> None:
     keras.utils.set_random_seed(run.seed)
     model = build(run.hyperparameter("learning_rate", 0.001))
     model.fit(
-        encoder.encode_columns({"pixels": train}),
-        {"tags": tags_of(train_digits)},
-        batch_size=32,
+        run.batches(encoder.encode_columns({"pixels": train}), {"tags": tags_of(train_digits)}, batch_size=32),
         epochs=run.hyperparameter("epochs", 30),
         initial_epoch=run.initial_epoch,
         callbacks=[run.callback()],

@@ -105,10 +105,8 @@ def main() -> None:
     keras.utils.set_random_seed(run.seed)
     model = build(encoder, run.hyperparameter("learning_rate", 0.002))
     model.fit(
-        encoder.encode_columns(train),
-        {"late": late[parts[0]]},
+        run.batches(encoder.encode_columns(train), {"late": late[parts[0]]}, batch_size=1024),
         validation_data=(encoder.encode_columns(watch), {"late": late[parts[1]]}),
-        batch_size=1024,
         epochs=run.hyperparameter("epochs", 3),
         initial_epoch=run.initial_epoch,
         callbacks=[run.callback()],

@@ -10,7 +10,7 @@ from modelyard.contract.wire import Phase, Progress, RunDocument
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.progress import ProgressFile
 from modelyard.training.running import Run
-from modelyard.training.state import State, StateStore
+from modelyard.training.state import Position, State, StateStore
 from tests.support.packages import store
 
 
@@ -67,7 +67,8 @@ def test_progress_is_written_whole_and_numbers_alone_at_most_twice_a_second(tmp_
 
 
 def state(step: int) -> State:
-    return State(step, step, {"loss": 1.0 / step}, [np.full(3, step, "float32")], [np.int64(step) * np.ones(())])
+    position = Position(step, step, metrics={"loss": 1.0 / step})
+    return State(position, [np.full(3, step, "float32")], [np.int64(step) * np.ones(())])
 
 
 def test_the_newest_complete_state_is_found_and_only_so_many_are_kept(tmp_path: Path):
@@ -76,7 +77,7 @@ def test_the_newest_complete_state_is_found_and_only_so_many_are_kept(tmp_path: 
     for step in (1, 2, 3):
         states.save(state(step), "a")
     newest = states.newest()
-    assert (newest.step, newest.weights[0].tolist()) == (3, [3.0, 3.0, 3.0])
+    assert (newest.position.step, newest.variables[0].tolist()) == (3, [3.0, 3.0, 3.0])
     assert len([path for path in store(tmp_path).list("runs/r/state") if path.endswith(".npz")]) == 2
 
 
@@ -86,6 +87,6 @@ def test_a_damaged_or_half_written_state_is_passed_over(tmp_path: Path):
     states.save(state(2), "a")
     [path] = [path for path in tmp_path.rglob("state.npz") if path.parent.name.startswith("2-")]
     path.write_bytes(path.read_bytes()[:-5])
-    assert states.newest().step == 1
+    assert states.newest().position.step == 1
     path.unlink()
-    assert states.newest().step == 1
+    assert states.newest().position.step == 1

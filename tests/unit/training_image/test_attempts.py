@@ -31,7 +31,8 @@ targets = {"click": (price > 0)[:, None].astype("float32"), "tags": np.ones((64,
 class Slow(__import__("keras").callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         time.sleep(run.hyperparameter("pause", 0.0))
-model.fit(inputs, targets, batch_size=16, epochs=run.hyperparameter("epochs", 4), verbose=0, shuffle=False,
+batches = run.batches(inputs, targets, batch_size=16)
+model.fit(batches, epochs=run.hyperparameter("epochs", 4), verbose=0,
           initial_epoch=run.initial_epoch, callbacks=[run.callback(), Slow()])
 holdout = {"price": np.linspace(0, 100, 20), "country": ["nl"] * 20}
 run.publish(model, features=FEATURES, labels=LABELS, metrics={"auc": 0.9}, holdout=holdout, samples=SAMPLES)
@@ -104,6 +105,13 @@ def wait_for(port: int, check: Callable[[Progress], bool]) -> Progress:
             return progress
         time.sleep(0.05)
     raise AssertionError(f"not within 30 s; last {progress}")
+
+
+def test_a_script_whose_progress_stands_still_is_ended_with_where_it_stood(trainer: Trainer):
+    trainer.write("import modelyard, time\nmodelyard.run()\ntime.sleep(60)\n", stallSeconds=2)
+    code, record = trainer.run()
+    assert (code, record.phase) == (ExitCode.FAILED, Phase.FAILED)
+    assert record.message == "no progress for 2 s (spec.stallSeconds) since step 0 (Starting)"
 
 
 def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: Trainer):
