@@ -116,6 +116,10 @@ sample-quality: venv ## How good the samples' models are, over three seeds
 bench-serving: venv ## What serving costs beside its limits: doors, objectives, batches; needs wrk and h2load
 	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
 
+.PHONY: bench-training
+bench-training: venv ## What the run's callback and saving cost beside bare Keras, and what each variant costs and saves
+	@$(PY) -m tests.benchmarks.training $(ARGUMENTS)
+
 .PHONY: bench-peers
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk
 	@$(PY) -m tests.benchmarks.serving.peers_run $(ARGUMENTS)

@@ -54,6 +54,7 @@ __all__ = [
     "NumberFeature",
     "Output",
     "OutputKind",
+    "Precision",
     "Sample",
     "TensorFeature",
     "Variant",
@@ -370,7 +371,10 @@ class Sample(Schema):
     request: dict[str, Any]
     """Feature name to raw value."""
     response: dict[str, Any]
-    """`answer`: in the form of the v1 row predict: a number, label name to score for tags, or output name to these."""
+    """`answer`: in the form of the v1 row predict: a number, label name to score for tags, or output name to these.
+
+    `variants`: the answers of variants that differ, by name.
+    """
 
 
 class FileEntry(Schema):
@@ -380,6 +384,17 @@ class FileEntry(Schema):
     size: Annotated[int, Field(ge=0)]
     """Bytes."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Precision(StrEnum):
+    """Smaller forms of a model, and the names of their variants."""
+
+    FLOAT16 = "float16"
+    """Weights of 16 bits, computed in 32."""
+    DYNAMIC = "dynamic"
+    """Weights of 8 bits; activations are quantised as they come."""
+    INT8 = "int8"
+    """Weights and activations of 8 bits, their ranges taken from held-out data."""
 
 
 class Variant(Schema):
@@ -394,6 +409,14 @@ class Variant(Schema):
     """Bytes."""
     seconds: Annotated[float, Field(gt=0)] | None = None
     """What one instance took when publishing measured it; a server takes the fastest."""
+    batch_seconds: Annotated[float, Field(gt=0)] | None = None
+    """What an instance took in batches of 32."""
+    loss: float | None = None
+    """The largest change of a metric on held-out data, or the share of decisions that differ from the original's."""
+    agreement: float | None = None
+    """Share of decisions that are the original's."""
+    difference: float | None = None
+    """The largest difference of an output from the original's."""
     serve: bool = True
     """Whether a server may choose it."""
     reason: str = ""

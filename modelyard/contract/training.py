@@ -17,6 +17,7 @@ from modelyard.contract.meta import (
     Schema,
     Uri,
 )
+from modelyard.contract.package import Precision
 from modelyard.contract.pods import Resources, Scheduling, Storage
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Gate",
     "MetricThreshold",
     "ModelTraining",
+    "Optimise",
     "OutputTarget",
     "PublishedCheckpoint",
     "RunPhase",
@@ -76,6 +78,19 @@ class Checkpointing(Schema):
     """Save when so many seconds have passed since the last save."""
     keep: Annotated[int, Field(ge=1, le=100)] = 2
     """How many complete states of a run are kept."""
+
+
+class Optimise(Schema):
+    """Smaller and faster forms of the model, each measured against the original when it is published."""
+
+    variants: Annotated[
+        list[Precision],
+        Field(max_length=3),
+    ] = Field(default_factory=list)
+    """Which are made: `float16`, `dynamic` (8-bit weights), `int8` (8-bit weights and activations)."""
+    max_loss: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """What one may cost and still be served: the largest change of any metric that the script's
+    `publish(evaluate=...)` returns, or without that the share of decisions that differ."""
 
 
 class MetricThreshold(Schema):
@@ -133,6 +148,8 @@ class TrainingSpec(Scheduling):
     """What a checkpoint must reach to be served."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
     """Seed of every random number generator of a run."""
+    optimise: Optimise = Field(default_factory=Optimise)
+    """Which variants of the model are published beside the original; servers take the fastest that is allowed."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many failed attempts a run may have; an eviction or a node's loss is not counted."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, StringConstraints
 
 from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
-from modelyard.contract.training import Checkpointing, DataSource
+from modelyard.contract.training import Checkpointing, DataSource, Optimise
 
 __all__ = [
     "API_KEYS_FOLDER",
@@ -212,6 +212,7 @@ class RunDocument(Schema):
     data: list[DataSource] = Field(default_factory=list)
     checkpointing: Checkpointing = Checkpointing()
     seed: Annotated[int, Field(ge=0)] = 0
+    optimise: Optimise = Optimise()
     stall_seconds: int | None = None
     """The script is ended when its progress stands still for so long; None: never."""
     required_metrics: list[str] = Field(default_factory=list)

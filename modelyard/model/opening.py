@@ -147,7 +147,7 @@ class Model:
                 answer = self.predict(sample.request)
             except ValueError as error:
                 raise PackageRefused(f"{SAMPLES} line {number + 1}: the request is refused: {error}") from error
-            expected = sample.response["answer"]
+            expected = sample.response.get("variants", {}).get(self.variant.name, sample.response["answer"])
             if not _agree(answer, expected):
                 raise PackageRefused(f"{SAMPLES} line {number + 1}: answered {answer}, expected {expected}")
 
@@ -170,11 +170,13 @@ def open(
     Without a variant the fastest is taken of those that publishing allowed.
     """
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest)
+        manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest, variant)
         return Model(Path(folder), manifest, found, threads=threads, variant=variant)
 
 
-def fetch_package(store: Store, folder: Path, digest: str | None = None) -> tuple[Manifest, str]:
+def fetch_package(
+    store: Store, folder: Path, digest: str | None = None, variant: str | None = None
+) -> tuple[Manifest, str]:
     """Copy what serving needs of a package into an empty folder, verified; return manifest and digest.
 
     Raises PackageError, or StorageError while the store does not answer.
@@ -187,9 +189,11 @@ def fetch_package(store: Store, folder: Path, digest: str | None = None) -> tupl
     if digest is not None and found != digest:
         raise PackageDamaged(f"{MANIFEST} has the digest {found}, expected {digest}")
     manifest = _parse(MANIFEST, text, Manifest)
+    chosen = choose_variant(manifest, variant)
+    others = {other.path for other in manifest.variants} - {chosen.path}
     for entry in manifest.files:
         # the portable SavedModel is for other programs: it is neither read nor trusted here
-        if not entry.path.startswith(f"{SAVED_MODEL}/"):
+        if not entry.path.startswith(f"{SAVED_MODEL}/") and entry.path not in others:
             _fetch(store, folder, entry)
     return manifest, found
 

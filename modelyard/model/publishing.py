@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ from modelyard.contract.package import (
     Sample,
     Variant,
 )
+from modelyard.contract.training import Optimise
 from modelyard.contract.wire import Published
+from modelyard.model.comparing import Evaluate, Original, compare
 from modelyard.model.encoders import Array
 from modelyard.model.features import Encoder
 from modelyard.model.opening import Model
-from modelyard.model.optimising import export_model
+from modelyard.model.optimising import ORIGINAL, export_model
 from modelyard.model.sketches import describe_column, describe_numbers
 from modelyard.model.storage import Store
 
@@ -68,6 +70,10 @@ class Publication:
     """Raw columns that training did not see, for the baseline and the comparison of formats."""
     samples: Sequence[Mapping[str, Any]]
     """Raw requests whose answers are kept and replayed before a server gets traffic."""
+    optimise: Optimise = field(default_factory=Optimise)
+    """Which variants are made, and what they may cost."""
+    evaluate: Evaluate | None = None
+    """Metrics of finished outputs on the holdout: what a variant must not change by more than allowed."""
 
 
 def publish(model: Any, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:
@@ -86,21 +92,35 @@ def build_package(model: Any, publication: Publication, folder: Path, now: datet
     encoder = Encoder(publication.features)
     inputs = encoder.encode_columns(publication.holdout)
     _check_metrics(publication.metrics)
-    variants = export_model(model, encoder.inputs, folder)
+    variants = export_model(model, encoder.inputs, folder, publication.optimise.variants, inputs)
     _write(folder, FEATURES, publication.features)
     _write(folder, LABELS, publication.labels)
     _write(folder, BASELINE, Baseline(rows=0, features={}, predictions={}))
-    opened = Model(folder, _manifest(publication, variants, [], now), "")
+    unmeasured = _manifest(publication, variants, [], now)
+    opened = Model(folder, unmeasured, "", variant=ORIGINAL)
     outputs = _predict_all(opened, inputs)
     _compare(model, inputs, outputs, opened)
     _write(folder, BASELINE, _baseline(publication, outputs))
-    answers = opened.predict_many(list(publication.samples)) if publication.samples else []
-    lines = [
-        Sample(request=dict(request), response={"answer": answer}).model_dump_json(by_alias=True)
-        for request, answer in zip(publication.samples, answers, strict=True)
-    ]
-    (folder / SAMPLES).write_text("".join(f"{line}\n" for line in lines))
-    _write(folder, MANIFEST, _manifest(publication, variants, _entries(folder), now))
+    original = Original(inputs, outputs, publication.evaluate, publication.optimise.max_loss)
+    measured, answers = [], {}
+    for variant in variants:
+        if variant.runtime == "litert" and variant.serve:
+            opened = Model(folder, unmeasured, "", variant=variant.name)
+            variant = compare(opened, _predict_all(opened, inputs), original)
+            answers[variant.name] = opened.predict_many(list(publication.samples))
+        measured.append(variant)
+    (folder / SAMPLES).write_text("".join(f"{line}\n" for line in _samples(publication, answers)))
+    _write(folder, MANIFEST, _manifest(publication, measured, _entries(folder), now))
+
+
+def _samples(publication: Publication, answers: Mapping[str, list[Any]]) -> list[str]:
+    """Return a line for each golden request: the original's answer, and those of the other variants."""
+    lines = []
+    for place, request in enumerate(publication.samples):
+        others = {name: given[place] for name, given in answers.items() if name != ORIGINAL}
+        response = {"answer": answers[ORIGINAL][place], **({"variants": others} if others else {})}
+        lines.append(Sample(request=dict(request), response=response).model_dump_json(by_alias=True))
+    return lines
 
 
 def upload_package(folder: Path, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:

@@ -1,6 +1,5 @@
 """Batches whose order is known from the seed and the epoch alone, so that a resumed run goes on within an epoch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,17 @@ class Batches:
             raise ValueError(f"the arrays have {', '.join(map(str, sorted(lengths)))} rows: as many each are expected")
         [self._rows] = lengths
         self._size, self._seed, self._shuffle = batch_size, seed, shuffle
-        self._epoch = self._first = 0
         tensors = tf.nest.map_structure(tf.convert_to_tensor, arrays)
-        orders = tf.data.Dataset.from_generator(self._order, output_signature=tf.TensorSpec((None,), tf.int64))
-        places = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
-        self.dataset = places.map(
-            lambda rows: tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        ).prefetch(tf.data.AUTOTUNE)
+        # read whenever a pass begins: the same graph serves every epoch
+        self._order = order = tf.Variable(self.order(0), trainable=False)
+        self._first = first = tf.Variable(0, trainable=False, dtype=tf.int64)
+
+        def batch(place: Any) -> Any:
+            rows = order[place * batch_size : (place + 1) * batch_size]
+            return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
+
+        places = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
+        self.dataset = places.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
         self.dataset.cardinality = lambda: self.steps
 
@@ -39,13 +41,11 @@ class Batches:
 
     def begin_epoch(self, epoch: int, first: int = 0) -> None:
         """Say which epoch the next pass over the dataset is, and which batch it begins with."""
-        self._epoch, self._first = epoch, first
+        self._order.assign(self.order(epoch))
+        self._first.assign(first)
 
     def order(self, epoch: int) -> Array:
         """Return the rows in the order of an epoch."""
         if not self._shuffle:
             return np.arange(self._rows)
         return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
-
-    def _order(self) -> Iterator[Array]:
-        yield self.order(self._epoch)[self._first * self._size :]

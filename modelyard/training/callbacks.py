@@ -13,7 +13,7 @@ from modelyard.contract.training import Checkpointing
 from modelyard.contract.wire import ExitCode, Phase
 from modelyard.training.batches import Batches
 from modelyard.training.errors import DivergedError
-from modelyard.training.progress import ProgressFile
+from modelyard.training.progress import QUIET, ProgressFile
 from modelyard.training.saving import Saver
 from modelyard.training.state import Position, State, StateStore, capture, random_states, restore, restore_metrics
 
@@ -48,6 +48,7 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Metrics of each finished epoch, those of earlier attempts included."""
         self._due_step, self._due_at = self._step, clock()
         self._started_at, self._started_step = clock(), self._step
+        self._quiet_until = 0.0
         self._stopping = False
         self._batches: Batches | None = None
         self._last: State | None = None
@@ -89,7 +90,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"the loss is {metrics['loss']} at step {self._step} (epoch {self._epoch + 1}): look for invalid "
                 "values in the data, or lower the learning rate"
             )
-        self._tell(metrics=_rounded(metrics))
+        if self._clock() >= self._quiet_until:
+            self._tell(metrics=_rounded(metrics))
         # the last batch of an epoch is saved with the epoch
         if self._batches is not None and self._batch == self._batches.steps != batch + 1:
             self._continued = capture(self.model, Position(self._step, self._epoch))
@@ -142,6 +144,7 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _leave(self, state: State | None) -> None:
         """Save a state unless it is saved, and end; the next attempt goes on there."""
+        self._tell()
         self._saver.finish()
         saved = self._host.progress.progress.saved_step
         if state is not None and (saved is None or state.position.step > saved):
@@ -165,6 +168,7 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if total:
             changes["percent"] = round(min(100.0, 100.0 * self._step / total), 1)
             changes["eta_seconds"] = round((total - self._step) / rate, 1) if rate and total >= self._step else None
+        self._quiet_until = self._clock() + QUIET
         self._host.progress.tell(step=self._step, steps_per_second=rate, **changes)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from modelyard.contract.wire import Phase, Progress
 
-__all__ = ["ProgressFile"]
+__all__ = ["QUIET", "ProgressFile"]
 
 #: Seconds between two writes that tell nothing but numbers.
-_QUIET = 0.5
+QUIET = 0.5
 
 
 class ProgressFile:
@@ -38,7 +38,7 @@ class ProgressFile:
             getattr(before, name) != getattr(self.progress, name)
             for name in ("phase", "saved_step", "published", "resumed_step", "epoch")
         )
-        if important or self._clock() - self._written >= _QUIET:
+        if important or self._clock() - self._written >= QUIET:
             self._write()
 
     def _write(self) -> None:

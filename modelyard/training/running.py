@@ -19,6 +19,7 @@ import numpy as np
 
 from modelyard.contract.package import Features, Labels
 from modelyard.contract.wire import Environment, Phase, Published, RunDocument
+from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
 from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
@@ -160,10 +161,13 @@ class Run:
         metrics: Mapping[str, float],
         holdout: Mapping[str, Sequence[Any] | Array],
         samples: Sequence[Mapping[str, Any]] = (),
+        evaluate: Evaluate | None = None,
     ) -> Published:
         """Publish a Keras model as a package; whole or not at all.
 
         `holdout` holds raw feature columns that training did not see, `samples` raw requests to replay before serving.
+        `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
+        one by more than `maxLoss` are not offered.
         """
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
@@ -182,6 +186,8 @@ class Run:
             metrics={name: float(value) for name, value in metrics.items()},
             holdout=holdout,
             samples=samples,
+            optimise=self._document.optimise,
+            evaluate=evaluate,
         )
         published = publish(model, publication, self._store, lambda: datetime.now(UTC))
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])

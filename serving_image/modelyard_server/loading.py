@@ -26,7 +26,9 @@ _WARM_UPS = 20
 def load_model(settings: ServerSettings, tell: Callable[[str], None]) -> Model:
     """Fetch, verify, open and replay; raise PackageError or StorageError."""
     with tempfile.TemporaryDirectory(prefix="modelyard-package-") as folder:
-        manifest, digest = fetch_package(open_store(settings.uri), Path(folder), settings.digest)
+        manifest, digest = fetch_package(
+            open_store(settings.uri), Path(folder), settings.digest, settings.options.variant
+        )
         model = Model(Path(folder), manifest, digest, variant=settings.options.variant)
     tell("the golden samples are replayed")
     model.verify_samples()

@@ -102,6 +102,7 @@ def main() -> None:
         metrics=metrics,
         holdout={"pixels": held_out},
         samples=[{"pixels": picture.tolist()} for picture in held_out[:8]],
+        evaluate=lambda outputs: measure(outputs["tags"], tags_of(held_out_digits)),
     )
 
 

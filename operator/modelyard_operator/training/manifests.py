@@ -41,6 +41,7 @@ def render_config(view: TrainingView, trigger: Trigger) -> Json:
         data=spec.data,
         checkpointing=spec.checkpointing,
         seed=spec.seed,
+        optimise=spec.optimise,
         stall_seconds=spec.stall_seconds,
         required_metrics=[threshold.name for threshold in spec.gate.metrics],
     )

@@ -1,15 +1,20 @@
 """Packages: published whole or not at all, verified before they are opened, the same answers everywhere."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import modelyard
 from modelyard.contract import layout
-from modelyard.contract.package import BASELINE, MANIFEST, MODEL_LITERT, SAMPLES, Output, OutputKind
+from modelyard.contract.package import BASELINE, MANIFEST, MODEL_LITERT, SAMPLES, Output, OutputKind, Precision
+from modelyard.contract.training import Optimise
 from modelyard.contract.wire import Published
+from modelyard.model import optimising
 from modelyard.model.features import FeatureError
 from modelyard.model.opening import PackageDamaged, PackageMissing, PackageRefused, fetch_package
 from modelyard.model.publishing import PublishError, build_package, publish, upload_package
@@ -162,3 +167,54 @@ def test_the_same_training_gives_the_same_model(published: Published, tmp_path: 
     one, other = (modelyard.open(uri) for uri in (published.uri, again.uri))
     row = {"price": 42.0}
     np.testing.assert_allclose(one.predict(row)["click"], other.predict(row)["click"], atol=1e-6)
+
+
+def test_variants_are_measured_and_those_that_lose_too_much_are_not_offered(tmp_path: Path):
+    target = store(tmp_path)
+    optimise = Optimise(variants=list(Precision), max_loss=0.2)
+    published = publish(keras_model(), publication(optimise=optimise), target, lambda: NOW)
+    manifest = modelyard.open(published.uri).manifest
+    found = {variant.name: variant for variant in manifest.variants}
+    assert list(found) == ["float32", "saved-model", "float16", "dynamic", "int8"]
+    assert (found["float32"].loss, found["float32"].difference) == (0.0, 0.0)
+    for name in Precision:
+        variant = found[name]
+        assert variant.serve, variant.reason
+        assert min(variant.seconds, variant.batch_seconds) > 0
+        assert variant.agreement > 0.8
+        assert 0 <= variant.difference < 0.1
+        # its own golden answers hold, and only its file is fetched
+        opened = modelyard.open(published.uri, variant=name)
+        opened.verify_samples()
+
+
+def test_a_variant_that_changes_a_metric_is_recorded_with_the_reason(tmp_path: Path):
+    optimise = Optimise(variants=[Precision.INT8], max_loss=0.0)
+
+    def evaluate(outputs: Mapping[str, Any]) -> dict[str, float]:
+        return {"mean": float(outputs["click"].mean())}
+
+    target = store(tmp_path)
+    published = publish(keras_model(), publication(optimise=optimise, evaluate=evaluate), target, lambda: NOW)
+    [variant] = [one for one in modelyard.open(published.uri).manifest.variants if one.name == "int8"]
+    assert not variant.serve
+    assert variant.loss > 0
+    assert re.fullmatch(r"change of mean: \S+, spec.optimise.maxLoss allows 0", variant.reason)
+    with pytest.raises(PackageRefused, match="is not offered: change of mean"):
+        modelyard.open(published.uri, variant="int8")
+
+
+def test_a_form_that_cannot_be_made_does_not_hinder_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    convert = optimising._Frozen.convert
+
+    def fail(self: Any, precision: Any = None, examples: Any = None) -> bytes:
+        if precision is not None:
+            raise RuntimeError("op FlexFoo is unknown\nmore")
+        return convert(self)
+
+    monkeypatch.setattr(optimising._Frozen, "convert", fail)
+    published = publish(
+        keras_model(), publication(optimise=Optimise(variants=[Precision.FLOAT16])), store(tmp_path), lambda: NOW
+    )
+    [variant] = [one for one in modelyard.open(published.uri).manifest.variants if one.name == "float16"]
+    assert (variant.serve, variant.reason) == (False, "LiteRT cannot make it: op FlexFoo is unknown")
