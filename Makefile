@@ -116,6 +116,10 @@ sample-quality: venv ## How good the samples' models are, over three seeds
 bench-serving: venv ## What serving costs beside its limits: doors, objectives, batches; needs wrk and h2load
 	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
 
+.PHONY: crashes
+crashes: venv ## Kill publishing and saving at every file and request, on a folder and on a real S3 server
+	@$(PY) -m tests.benchmarks.crashes $(ARGUMENTS)
+
 .PHONY: bench-training
 bench-training: venv ## What the run's callback and saving cost beside bare Keras, and what each variant costs and saves
 	@$(PY) -m tests.benchmarks.training $(ARGUMENTS)
