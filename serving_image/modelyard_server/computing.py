@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -251,9 +251,9 @@ class Computing:
 
     def _start(self, batch: list[Piece], rows: int) -> None:
         self.observe_batch(rows)
-        if self.curve.predict(rows) * self._speed <= self.hop and not self._executors.empty():
+        if self.curve.predict(rows) * self._speed <= self.hop and (idle := self._idle_executor()) is not None:
             try:
-                found = self._timed(batch)
+                found = self._timed(batch, idle)
             except Exception as error:
                 _fail(batch, error)
             else:
@@ -281,16 +281,23 @@ class Computing:
         self._speed += _LEARNING * (min(max(ratio, 0.1), 20.0) - self._speed)
         self._finish(batch, outputs, seconds)
 
-    def _timed(self, batch: list[Piece]) -> _Timed | None:
-        """Compute a batch, in whatever thread; None if nobody waits for it any more."""
-        started = self._clock()
-        if all(piece.job.done.done() or piece.job.deadline <= started for piece in batch):
-            return None
-        for piece in batch:
-            if piece.job.started is None:
-                piece.job.started = started
-        executor = self._executors.get()
+    def _idle_executor(self) -> Executor | None:
+        """Take an executor for the event loop, which must not wait for one."""
         try:
+            return self._executors.get_nowait()
+        except Empty:
+            return None
+
+    def _timed(self, batch: list[Piece], idle: Executor | None = None) -> _Timed | None:
+        """Compute a batch, in whatever thread; None if nobody waits for it any more."""
+        executor = idle or self._executors.get()
+        try:
+            started = self._clock()
+            if all(piece.job.done.done() or piece.job.deadline <= started for piece in batch):
+                return None
+            for piece in batch:
+                if piece.job.started is None:
+                    piece.job.started = started
             outputs = self._compute(executor, batch)
         finally:
             self._executors.put(executor)
