@@ -16,7 +16,7 @@ from modelyard.contract.training import ModelTraining, TrainingReason
 from modelyard_operator import checkpoint, serving, training
 from modelyard_operator.conditions import conclude_conditions, stalled
 from modelyard_operator.gathering import checkpoint_view, serving_view, training_view
-from modelyard_operator.kube.applying import Applier
+from modelyard_operator.kube.applying import Applier, Taken
 from modelyard_operator.kube.client import KINDS, Conflict, Forbidden, Invalid, KubeApi, NotFound
 from modelyard_operator.kube.recorder import Recorder
 from modelyard_operator.noticing import Notices
@@ -109,6 +109,8 @@ class Reconciler:
             live = self._store.get(key_of(manifest))
             try:
                 result = await self._applier.apply(manifest, live)
+            except Taken as error:
+                raise Refused(str(error)) from error
             except (Invalid, Forbidden) as error:
                 name = f"{manifest['kind']} {manifest['metadata']['name']}"
                 raise Refused(f"the API server refuses {name}: {error}") from error
