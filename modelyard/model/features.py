@@ -53,6 +53,8 @@ class Encoder:
         """Features whose value is a list."""
         self.takes_bytes = frozenset(name for name, column in self._columns.items() if column.takes_bytes)
         """Features whose value may be the bytes of a file."""
+        self.expects = {name: column.expects for name, column in self._columns.items()}
+        """What a value of each feature must be, in words."""
         self._crosses = [feature for feature in features.features if isinstance(feature, CrossFeature)]
         for cross in self._crosses:
             self._add_cross(cross)

@@ -111,6 +111,11 @@ class Core:
         self.watch.fold(self._clock())
         return self.telling.metrics()
 
+    def distributions(self) -> dict[str, dict[str, Any]]:
+        """Return what was counted of features and predictions, and how far it is from the baseline."""
+        self.watch.fold(self._clock())
+        return self.watch.document()
+
     def summary(self, summary: ServingSummary) -> ServingSummary:
         """Return the summary with everything that was counted."""
         self.watch.fold(self._clock())

@@ -195,14 +195,12 @@ def test_keys_and_encryption_hold_and_a_new_certificate_is_taken_up(published: P
 def test_a_variant_that_is_not_there_is_said(package: Path, tmp_path: Path):
     folder = copy_package(package, tmp_path / "copy")
     server = Server(tmp_path, str(folder), MODELYARD_OPTIONS='{"variant": "int8"}')
-    output, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 1, output
+    assert server.process.wait(timeout=30) == 1, server.output.read_text()
     assert "no variant int8; it has float32" in server.log.read_text()
 
 
 def test_wrong_options_are_said_by_their_field(published: Published, tmp_path: Path):
     server = Server(tmp_path, published.uri, MODELYARD_OPTIONS='{"cache": {"entries": -1}}')
-    output, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 2
-    assert b"MODELYARD_OPTIONS: cache.entries" in output
+    assert server.process.wait(timeout=30) == 2
+    assert "MODELYARD_OPTIONS: cache.entries" in server.output.read_text()
     assert os.path.exists(server.log) is False
