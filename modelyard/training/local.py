@@ -1,0 +1,206 @@
+"""A run on a laptop or in a notebook: its arguments, its folder below ./runs/, going on with it, its last words."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelyard.contract import layout
+from modelyard.contract.package import MANIFEST, Manifest
+from modelyard.contract.training import DataSource
+from modelyard.contract.wire import Published, RunDocument
+from modelyard.training.progress import ProgressFile
+
+__all__ = ["LocalRun", "begin_local"]
+
+_RUNS = "runs"
+_LATEST = "latest"
+_SETTINGS = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a local run is told; kept in its folder, so that it can be gone on with."""
+
+    training: str
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    """Name to URI or absolute path."""
+    seed: int = 0
+
+
+class LocalRun:
+    """What a laptop adds to a run."""
+
+    def __init__(self, name: str, settings: Settings, folder: Path) -> None:
+        self._name = name
+        self._settings = settings
+        self._folder = folder
+        self._progress: ProgressFile | None = None
+        self.shows_progress = False
+        """Whether a bar is drawn: Keras need not draw one."""
+
+    @property
+    def document(self) -> RunDocument:
+        """The run document that a cluster would have written."""
+        told = self._settings
+        # local paths are no URIs of a manifest
+        data = [DataSource.model_construct(name=name, uri=uri) for name, uri in told.data.items()]
+        return RunDocument(
+            training=told.training,
+            namespace="local",
+            run=self._name,
+            output=str(self._folder),
+            hyperparameters=told.hyperparameters,
+            data=data,
+            seed=told.seed,
+        )
+
+    def attach(self, progress: ProgressFile) -> None:
+        """Show the progress, stop in order on Ctrl-C, and say at the end how to go on."""
+        self._progress = progress
+        if _is_notebook():
+            return
+        signal.signal(signal.SIGINT, self._interrupted)
+        atexit.register(self._say_how_to_go_on)
+        if sys.stdout.isatty():
+            from modelyard.training.bar import bar
+
+            drawn = bar()
+            self.shows_progress = drawn is not None
+            progress.listener = drawn
+
+    def published(self, published: Published) -> None:
+        """Point to the package, and say what it is."""
+        folder = Path(published.uri)
+        here = self._folder / _RUNS / self._name
+        _point(here / "package", folder.relative_to(here))
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        size = sum(entry.size for entry in manifest.files)
+        variants = ", ".join(variant.name for variant in manifest.variants)
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in published.metrics.items())
+        address = f"{_RUNS}/{self._name}/package"
+        print(
+            f"{'metrics':>10}  {metrics}\n{'package':>10}  {address} ({size / 1e6:.2g} MB; {variants})\n"
+            f"{'open it':>10}  modelyard.open({address!r})",
+            flush=True,
+        )
+
+    def _interrupted(self, number: int, frame: Any) -> None:
+        """Let the training under way save its state and end; the next Ctrl-C ends at once."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop = signal.getsignal(signal.SIGTERM)
+        if not callable(stop):
+            raise KeyboardInterrupt
+        print("\nsaving the state after this step; Ctrl-C again ends at once", file=sys.stderr, flush=True)
+        stop(number, frame)
+
+    def _say_how_to_go_on(self) -> None:
+        told = self._progress.progress if self._progress else None
+        if told is not None and told.saved_step is not None and not told.published:
+            script = os.path.relpath(sys.argv[0])
+            print(
+                f"the state of step {told.saved_step} is saved; go on with: python {script} --resume {self._name}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def begin_local(arguments: Sequence[str], folder: Path, now: time.struct_time | None = None) -> LocalRun:
+    """Begin a run with results below `folder`/runs, or go on with one; wrong arguments end the process."""
+    script = "notebook" if _is_notebook() else Path(arguments[0]).stem if arguments and arguments[0] else "run"
+    training = "".join(c if c.isalnum() else "-" for c in script.lower()).strip("-") or "run"
+    options = _parser(script).parse_args([] if _is_notebook() else list(arguments[1:]))
+    if options.resume is not None:
+        if options.set or options.data or options.seed is not None:
+            raise SystemExit("--resume goes on with what the run was told: leave --set, --data and --seed out")
+        return _resume(options.resume, training, folder)
+    settings = Settings(training, dict(options.set), dict(options.data), options.seed or 0)
+    base = f"{training}-{time.strftime('%Y%m%d-%H%M%S', now or time.localtime())}"
+    name, number = base, 1
+    while (here := folder / _RUNS / name).exists():
+        number += 1
+        name = f"{base}-{number}"
+    here.mkdir(parents=True)
+    (here / _SETTINGS).write_text(json.dumps(asdict(settings), indent=1))
+    _point(folder / _RUNS / _LATEST, Path(name))
+    return LocalRun(name, settings, folder)
+
+
+def _resume(wanted: str, training: str, folder: Path) -> LocalRun:
+    """Return the run of that name, or the newest of the script that did not publish."""
+    runs = folder / _RUNS
+    found = [path.parent.name for path in runs.glob(f"*/{_SETTINGS}") if path.parent.name != _LATEST]
+    if not wanted:
+        done = layout.published_folder("")
+        open_ones = [n for n in found if n.startswith(f"{training}-") and not (runs / n / Path(done).name).is_dir()]
+        wanted = max(open_ones, key=lambda name: (runs / name / _SETTINGS).stat().st_mtime_ns, default="")
+    if wanted not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise SystemExit(f"--resume: there is no unfinished run {wanted or training} below {runs}; there are: {known}")
+    settings = Settings(**json.loads((runs / wanted / _SETTINGS).read_text()))
+    _point(runs / _LATEST, Path(wanted))
+    return LocalRun(wanted, settings, folder)
+
+
+def _parser(script: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{script}.py",
+        description="Train here; results go below ./runs/. In the cluster the manifest of a ModelTraining says this.",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", type=_setting, action="append", default=[], help="hyperparameter"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME=PATH", type=_data, action="append", default=[], help="data source: a path or URI"
+    )
+    parser.add_argument("--seed", type=int, help="seed of every random number generator (0)")
+    parser.add_argument(
+        "--resume", metavar="RUN", nargs="?", const="", help="go on with an unfinished run from its saved state"
+    )
+    return parser
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, value = _pair(text)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _data(text: str) -> tuple[str, str]:
+    name, value = _pair(text)
+    return name, value if "://" in value else str(Path(value).expanduser().absolute())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _is_notebook() -> bool:
+    """Return whether no script runs: a notebook or an interactive interpreter, whose arguments are not ours."""
+    return not hasattr(sys.modules["__main__"], "__file__")
+
+
+def _point(link: Path, target: Path) -> None:
+    """Let a link point to a target beside it, where the file system has links."""
+    temporary = link.with_name(f".unfinished-{link.name}")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError:
+        return
