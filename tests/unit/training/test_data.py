@@ -210,7 +210,7 @@ def test_rows_that_change_while_they_are_read_end_the_run_with_the_file(tmp_path
     error = raised_within(raised.value)
     assert isinstance(error, DataChangedError)
     assert "spec.data[rows] (pvc://data/rows): rows/part-1.parquet changed while it was read" in str(error)
-    with pytest.raises(DataChangedError, match="part-1.parquet changed since this run began"):
+    with pytest.raises(DataChangedError, match=r"part-1.parquet changed since this run began"):
         run_of(tmp_path).data("rows").paths()
-    with pytest.raises(DataChangedError, match="part-1.parquet changed while it was read"):
+    with pytest.raises(DataChangedError, match=r"part-1.parquet changed while it was read"):
         run.publish(None, features=None, labels=None, metrics={}, holdout={})
