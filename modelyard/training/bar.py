@@ -38,13 +38,13 @@ def bar(console: "Console | None" = None) -> Callable[[Progress], None] | None:
         if told.phase in _ENDED:
             drawn.stop()
             return
-        if not drawn.live.is_started:
-            drawn.start()
         if told.epoch is not None and told.epoch > epochs:
             epochs = told.epoch
             drawn.console.print(f"epoch {told.epoch}/{told.epochs or '?'}  {_metrics(told)}", highlight=False)
         words = told.message or (_metrics(told) if told.phase == Phase.TRAINING else "")
         drawn.update(task, description=told.phase.value, completed=told.step, total=told.total_steps, words=words)
+        if not drawn.live.is_started:
+            drawn.start()
 
     atexit.register(drawn.stop)
     return show

@@ -1,5 +1,7 @@
 """Data by name: files, streams and batches of every format, in the same order whenever and wherever they are read."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,46 @@ def test_rows_that_change_while_they_are_read_end_the_run_with_the_file(tmp_path
         run_of(tmp_path).data("rows").paths()
     with pytest.raises(DataChangedError, match=r"part-1.parquet changed while it was read"):
         run.publish(None, features=None, labels=None, metrics={}, holdout={})
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_at_the_very_row(tmp_path: Path):
+    write_parquet(claim(tmp_path) / "rows")
+
+    def train(run: Run, stop_after: int | None = None) -> tuple[list[dict[str, float]], list[Any]]:
+        import keras
+
+        class Stop(keras.callbacks.Callback):  # type: ignore[misc]
+            steps = 0
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                self.steps += 1
+                if self.steps == stop_after:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        keras.utils.set_random_seed(1)
+        x = keras.Input((), name="half")
+        model = keras.Model({"half": x}, keras.layers.Dense(1, "sigmoid")(keras.layers.Reshape((1,))(x)))
+        model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+        rows, callback = run.data("rows"), run.callback()
+        given = {"label": "odd", "columns": ["half"], "types": {"odd": "float32"}, "batch_size": 16}
+        model.fit(
+            rows.dataset(**given, window=40),
+            validation_data=rows.dataset(**given, shuffle=False),
+            epochs=3,
+            initial_epoch=run.initial_epoch,
+            callbacks=[Stop(), callback],
+            verbose=0,
+        )
+        return callback.history, model.get_weights()
+
+    source = {"data": [{"name": "rows", "uri": "pvc://data/rows"}]}
+    history, weights = train(cluster_run(tmp_path, run="whole", **source))
+    for after in (13, 2):
+        with pytest.raises(SystemExit):
+            train(cluster_run(tmp_path, **source), after)
+    last = cluster_run(tmp_path, **source)
+    assert (last.resumed.position.epoch, last.resumed.position.batch) == (1, 5)
+    again, resumed = train(last)
+    assert again == history
+    for one, other in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(one, other)

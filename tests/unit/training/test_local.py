@@ -1,19 +1,25 @@
 """A run on a laptop: its arguments, its folder, going on with it."""
 
+import io
 import json
-import os
-import subprocess
+import re
+import runpy
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 import modelyard
+from modelyard.contract.wire import ExitCode, Phase, Progress
+from modelyard.training import local
+from modelyard.training.bar import bar
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.local import begin_local
 from modelyard.training.running import Run
-from tests.support.kubectl import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -94,27 +100,66 @@ inputs = {"price": np.zeros(32, "float32"), "country": np.ones(32, "int32")}
 targets = {"click": np.ones((32, 1), "float32"), "tags": np.ones((32, 3), "float32")}
 class Interrupt(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
-        if run.initial_epoch == 0 and batch == 2:
+        if run.initial_epoch == 0 and run.resumed is None and batch == 2:
             os.kill(os.getpid(), signal.SIGINT)
 model.fit(run.batches(inputs, targets, batch_size=8), epochs=2, initial_epoch=run.initial_epoch,
-          callbacks=[run.callback(), Interrupt()], verbose=run.verbose)
+          callbacks=[Interrupt(), run.callback()], verbose=run.verbose)
 run.publish(model, features=FEATURES, labels=LABELS, metrics={"auc": 0.5}, samples=SAMPLES,
             holdout={"price": [1.0] * 8, "country": ["nl"] * 8})
 """
 
 
-def test_ctrl_c_saves_the_state_and_says_how_to_go_on_and_the_end_says_how_to_open_the_package(folder: Path):
+@pytest.fixture
+def at_exit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
+    """What the process would do at its end; its signals are as before afterwards."""
+    registered: list[Callable[[], None]] = []
+    monkeypatch.setattr(local, "atexit", SimpleNamespace(register=registered.append))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield registered
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on_and_the_end_says_how_to_open_the_package(
+    folder: Path,
+    at_exit: list[Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
     (folder / "train.py").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "train.py", *arguments]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        try:
+            runpy.run_path("train.py", run_name="__main__")
+        finally:
+            at_exit.pop()()
+        return capsys.readouterr().out
 
-    stopped = run("--seed", "1")
+    with pytest.raises(SystemExit) as ended:
+        run("--seed", "1")
+    assert ended.value.code == ExitCode.INTERRUPTED
     name = (folder / "runs" / "latest").resolve().name
-    assert f"the state of step 4 is saved; go on with: python train.py --resume {name}" in stopped.stderr
+    told = capsys.readouterr().err
+    assert "saving the state after this step; Ctrl-C again ends at once" in told
+    assert f"the state of step 3 is saved; go on with: python train.py --resume {name}" in told
     finished = run("--resume")
-    assert finished.returncode == 0, finished.stderr
-    assert f"modelyard.open('runs/{name}/package')" in finished.stdout
+    assert f"modelyard.open('runs/{name}/package')" in finished
+    assert "metrics  auc 0.5" in finished
     assert modelyard.open("runs/latest/package").predict({"price": 1.0})
+
+
+def test_a_terminal_shows_a_bar_and_a_line_an_epoch():
+    screen = io.StringIO()
+    show = bar(Console(file=screen, force_terminal=True, width=100))
+    told = Progress(run="r", attempt="a", phase=Phase.STARTING, message="rows: 37 % of 5 MB")
+    show(told)
+    training = {"phase": Phase.TRAINING, "total_steps": 20, "epochs": 2, "message": "", "metrics": {"loss": 0.25}}
+    show(told.model_copy(update=training | {"step": 5}))
+    show(told.model_copy(update=training | {"step": 10, "epoch": 1}))
+    show(told.model_copy(update={"phase": Phase.DONE}))
+    text = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", screen.getvalue())
+    assert "epoch 1/2  loss 0.25" in text
+    assert "rows: 37 % of 5 MB" in text
+    assert "50%" in text
+    assert begin().verbose == 2
