@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ _SETTINGS = "run.json"
 class Settings:
     """What a local run is told; kept in its folder, so that it can be gone on with."""
 
-    training: str
+    training: str = ""
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, str] = field(default_factory=dict)
-    """Name to URI or absolute path."""
+    data: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
+    """Name to URI or path."""
     seed: int = 0
 
 
@@ -54,7 +54,7 @@ class LocalRun:
         """The run document that a cluster would have written."""
         told = self._settings
         # local paths are no URIs of a manifest
-        data = [DataSource.model_construct(name=name, uri=uri) for name, uri in told.data.items()]
+        data = [DataSource.model_construct(name=name, uri=_address(uri)) for name, uri in told.data.items()]
         return RunDocument(
             training=told.training,
             namespace="local",
@@ -115,8 +115,12 @@ class LocalRun:
             )
 
 
-def begin_local(arguments: Sequence[str], folder: Path, now: time.struct_time | None = None) -> LocalRun:
-    """Begin a run with results below `folder`/runs, or go on with one; wrong arguments end the process."""
+def begin_local(arguments: Sequence[str], folder: Path, known: Settings | None = None) -> LocalRun:
+    """Begin a run with results below `folder`/runs, or go on with one; wrong arguments end the process.
+
+    `known` is what the script says itself; the command line overrules it.
+    """
+    known = known or Settings()
     script = "notebook" if _is_notebook() else Path(arguments[0]).stem if arguments and arguments[0] else "run"
     training = "".join(c if c.isalnum() else "-" for c in script.lower()).strip("-") or "run"
     options = _parser(script).parse_args([] if _is_notebook() else list(arguments[1:]))
@@ -124,8 +128,9 @@ def begin_local(arguments: Sequence[str], folder: Path, now: time.struct_time | 
         if options.set or options.data or options.seed is not None:
             raise SystemExit("--resume goes on with what the run was told: leave --set, --data and --seed out")
         return _resume(options.resume, training, folder)
-    settings = Settings(training, dict(options.set), dict(options.data), options.seed or 0)
-    base = f"{training}-{time.strftime('%Y%m%d-%H%M%S', now or time.localtime())}"
+    data = {name: _address(place) for name, place in [*known.data.items(), *options.data]}
+    settings = Settings(training, known.hyperparameters | dict(options.set), data, options.seed or 0)
+    base = f"{training}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = base, 1
     while (here := folder / _RUNS / name).exists():
         number += 1
@@ -161,7 +166,7 @@ def _parser(script: str) -> argparse.ArgumentParser:
         "--set", metavar="NAME=VALUE", type=_setting, action="append", default=[], help="hyperparameter"
     )
     parser.add_argument(
-        "--data", metavar="NAME=PATH", type=_data, action="append", default=[], help="data source: a path or URI"
+        "--data", metavar="NAME=PATH", type=_pair, action="append", default=[], help="data source: a path or URI"
     )
     parser.add_argument("--seed", type=int, help="seed of every random number generator (0)")
     parser.add_argument(
@@ -178,9 +183,9 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _data(text: str) -> tuple[str, str]:
-    name, value = _pair(text)
-    return name, value if "://" in value else str(Path(value).expanduser().absolute())
+def _address(place: str | os.PathLike[str]) -> str:
+    """Return a URI, or a path as an absolute one."""
+    return place if isinstance(place, str) and "://" in place else str(Path(place).expanduser().absolute())
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
 from modelyard.training.data import Data
 from modelyard.training.errors import ConfigurationError
-from modelyard.training.local import LocalRun, begin_local
+from modelyard.training.local import LocalRun, Settings, begin_local
 from modelyard.training.parameters import Parameters, read_parameters
 from modelyard.training.progress import ProgressFile
 from modelyard.training.sources import Source
@@ -39,9 +39,15 @@ __all__ = ["Run", "run"]
 Value = TypeVar("Value", bool, int, float, str, list[Any], dict[str, Any])
 
 
-def run() -> Run:
-    """Return the run of this process: the cluster's if it is one, else a local one with results under ./runs/."""
-    begun = Run.begin(os.environ, sys.argv)
+def run(
+    *, data: Mapping[str, str | os.PathLike[str]] | None = None, hyperparameters: Mapping[str, Any] | None = None
+) -> Run:
+    """Return the run of this process: the cluster's if it is one, else a local one with results under ./runs/.
+
+    `data` (name to path or URI) and `hyperparameters` are for a laptop or notebook, where the command line says nothing
+    else; in the cluster the manifest alone counts.
+    """
+    begun = Run.begin(os.environ, sys.argv, data=data, hyperparameters=hyperparameters)
     if begun.local is not None:
         begun.local.attach(begun.progress)
     return begun
@@ -79,8 +85,15 @@ class Run:
         """The batches that are trained on: a state is saved within their epochs too."""
 
     @classmethod
-    def begin(cls, environment: Mapping[str, str], arguments: Sequence[str]) -> Run:
-        """Begin the run that the environment describes; raise ConfigurationError."""
+    def begin(
+        cls,
+        environment: Mapping[str, str],
+        arguments: Sequence[str],
+        *,
+        data: Mapping[str, str | os.PathLike[str]] | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Begin the run that the environment describes, else a local one; raise ConfigurationError."""
         path = environment.get(Environment.RUN)
         if path:
             document = RunDocument.model_validate_json(Path(path).read_bytes())
@@ -88,7 +101,8 @@ class Run:
             progress = Path(environment[Environment.PROGRESS])
             begun = cls(document, attempt=attempt, progress=progress, environment=environment)
         else:
-            local = begin_local(arguments, Path.cwd())
+            known = Settings(data=dict(data or {}), hyperparameters=dict(hyperparameters or {}))
+            local = begin_local(arguments, Path.cwd(), known)
             attempt = uuid.uuid4().hex[:12]
             begun = cls(local.document, attempt=attempt, progress=None, environment=environment, local=local)
         begun.seed_everything()
