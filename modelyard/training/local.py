@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import atexit
 import json
 import os
@@ -18,6 +19,7 @@ from modelyard.contract import layout
 from modelyard.contract.package import MANIFEST, Manifest
 from modelyard.contract.training import DataSource
 from modelyard.contract.wire import Published, RunDocument
+from modelyard.training.checking.script import REQUIRED, UNKNOWN, Script
 from modelyard.training.progress import ProgressFile
 
 __all__ = ["LocalRun", "begin_local"]
@@ -121,13 +123,18 @@ def begin_local(arguments: Sequence[str], folder: Path, known: Settings | None =
     `known` is what the script says itself; the command line overrules it.
     """
     known = known or Settings()
-    script = "notebook" if _is_notebook() else Path(arguments[0]).stem if arguments and arguments[0] else "run"
-    training = "".join(c if c.isalnum() else "-" for c in script.lower()).strip("-") or "run"
-    options = _parser(script).parse_args([] if _is_notebook() else list(arguments[1:]))
+    script = Path("notebook.py" if _is_notebook() or not arguments else arguments[0])
+    training = "".join(c if c.isalnum() else "-" for c in script.stem.lower()).strip("-") or "run"
+    reads = _reading_of(script)
+    options = _parser(script.name, reads).parse_args([] if _is_notebook() else list(arguments[1:]))
     if options.resume is not None:
         if options.set or options.data or options.seed is not None:
             raise SystemExit("--resume goes on with what the run was told: leave --set, --data and --seed out")
         return _resume(options.resume, training, folder)
+    for name, _ in options.set:
+        if reads and name not in reads.hyperparameters and not reads.reads_all:
+            known_names = ", ".join(reads.hyperparameters) or "none"
+            print(f"--set {name}: {script.name} never reads it; it reads {known_names}", file=sys.stderr, flush=True)
     data = {name: _address(place) for name, place in [*known.data.items(), *options.data]}
     settings = Settings(training, known.hyperparameters | dict(options.set), data, options.seed or 0)
     base = f"{training}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -144,23 +151,39 @@ def begin_local(arguments: Sequence[str], folder: Path, known: Settings | None =
 def _resume(wanted: str, training: str, folder: Path) -> LocalRun:
     """Return the run of that name, or the newest of the script that did not publish."""
     runs = folder / _RUNS
-    found = [path.parent.name for path in runs.glob(f"*/{_SETTINGS}") if path.parent.name != _LATEST]
+    known = {
+        path.parent.name: Settings(**json.loads(path.read_text()))
+        for path in sorted(runs.glob(f"*/{_SETTINGS}"), key=lambda path: path.stat().st_mtime_ns)
+        if path.parent.name != _LATEST
+    }
     if not wanted:
-        done = layout.published_folder("")
-        open_ones = [n for n in found if n.startswith(f"{training}-") and not (runs / n / Path(done).name).is_dir()]
-        wanted = max(open_ones, key=lambda name: (runs / name / _SETTINGS).stat().st_mtime_ns, default="")
-    if wanted not in found:
-        known = ", ".join(sorted(found)) or "none"
-        raise SystemExit(f"--resume: there is no unfinished run {wanted or training} below {runs}; there are: {known}")
-    settings = Settings(**json.loads((runs / wanted / _SETTINGS).read_text()))
+        unfinished = [
+            name
+            for name, told in known.items()
+            if told.training == training and not (folder / layout.published_folder(name)).is_dir()
+        ]
+        wanted = unfinished[-1] if unfinished else ""
+    if wanted not in known:
+        there = ", ".join(known) or "none"
+        raise SystemExit(f"--resume: there is no unfinished run {wanted or training} below {runs}; there are: {there}")
     _point(runs / _LATEST, Path(wanted))
-    return LocalRun(wanted, settings, folder)
+    return LocalRun(wanted, known[wanted], folder)
 
 
-def _parser(script: str) -> argparse.ArgumentParser:
+def _reading_of(script: Path) -> Script | None:
+    """Return what a script reads, as far as its text tells."""
+    try:
+        return Script(ast.parse(script.read_text()))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _parser(script: str, reads: Script | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"{script}.py",
+        prog=script,
         description="Train here; results go below ./runs/. In the cluster the manifest of a ModelTraining says this.",
+        epilog=_epilog(reads) if reads else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--set", metavar="NAME=VALUE", type=_setting, action="append", default=[], help="hyperparameter"
@@ -173,6 +196,16 @@ def _parser(script: str) -> argparse.ArgumentParser:
         "--resume", metavar="RUN", nargs="?", const="", help="go on with an unfinished run from its saved state"
     )
     return parser
+
+
+def _epilog(reads: Script) -> str:
+    """Return what may be given, in words."""
+    known = [
+        f"  {name}" + ("" if default in (REQUIRED, UNKNOWN) else f" ({default!r})")
+        for name, (default, _) in reads.hyperparameters.items()
+    ]
+    data = [f"  {name}" for name in dict(reads.names("data") + reads.names("path"))]
+    return "\n".join(["hyperparameters:", *(known or ["  none"]), "data:", *(data or ["  none"])])
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -66,6 +66,26 @@ def test_wrong_arguments_end_with_the_right_ones(
     assert words in "".join(capsys.readouterr())
 
 
+def test_help_names_what_the_script_reads_and_what_it_never_reads_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "train.py").write_text(
+        "import modelyard\nrun = modelyard.run()\nrun.hyperparameter('epochs', 30)\nrun.data('rows')\n"
+    )
+    with pytest.raises(SystemExit):
+        begin("--help")
+    assert "hyperparameters:\n  epochs (30)\ndata:\n  rows\n" in capsys.readouterr().out
+    begin("--set", "epoch=3")
+    assert capsys.readouterr().err == "--set epoch: train.py never reads it; it reads epochs\n"
+
+
+def test_what_the_script_says_itself_is_overruled_by_the_command_line(folder: Path):
+    known = {"data": {"rows": Path("a.csv"), "more": "s3://b/more"}, "hyperparameters": {"epochs": 3, "rate": 0.5}}
+    run = Run.begin({}, ["train.py", "--set", "epochs=4", "--data", "rows=b.csv"], **known)
+    assert run.hyperparameters == {"epochs": 4, "rate": 0.5}
+    assert [run.data(name).uri for name in ("rows", "more")] == [str(folder / "b.csv"), "s3://b/more"]
+
+
 def test_each_run_has_a_folder_and_the_last_is_pointed_to(folder: Path):
     names = [begin().name for _ in range(3)]
     assert len(set(names)) == 3
