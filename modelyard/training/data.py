@@ -251,3 +251,5 @@ class Data:
             yield
         except (ColumnProblem, FeatureError) as error:
             raise ConfigurationError(f"{self._source}: {error}") from error
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"{self._source}: {error}: pip install 'modelyard[data]'") from error

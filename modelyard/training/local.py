@@ -17,7 +17,7 @@ from typing import Any
 
 from modelyard.contract import layout
 from modelyard.contract.package import MANIFEST, Manifest
-from modelyard.contract.training import DataSource
+from modelyard.contract.training import Checkpointing, DataSource
 from modelyard.contract.wire import Published, RunDocument
 from modelyard.training.checking.script import REQUIRED, UNKNOWN, Script
 from modelyard.training.progress import ProgressFile
@@ -27,6 +27,8 @@ __all__ = ["LocalRun", "begin_local"]
 _RUNS = "runs"
 _LATEST = "latest"
 _SETTINGS = "run.json"
+#: Seconds between two saved states: a disk is near.
+_SAVE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class LocalRun:
             hyperparameters=told.hyperparameters,
             data=data,
             seed=told.seed,
+            checkpointing=Checkpointing(every_seconds=_SAVE_SECONDS),
         )
 
     def attach(self, progress: ProgressFile) -> None:

@@ -21,7 +21,7 @@ __all__ = ["check"]
 _PYTHON = (3, 11)
 #: A ConfigMap holds 1 MiB; the run document lies beside the script.
 _LARGEST_SCRIPT = 900_000
-_LAPTOP = re.compile(r"^(~/|/(home|Users|root|Volumes|media|content|mnt|data|tmp)/|[A-Za-z]:[\\/])")
+_LAPTOP = re.compile(r"^(~/|/(home|Users|root|Volumes|media|content|mnt(?!/pvc/)|data)/|[A-Za-z]:[\\/])")
 _READERS = re.compile(r"(^|\.)(read_(csv|parquet|json|excel|table|feather|pickle|hdf)|load|loadtxt|genfromtxt|open)$")
 _WRITERS = re.compile(r"\.(save|savez|savetxt|to_csv|to_parquet|to_json|savefig|save_weights|export|mkdir)$")
 _MODULES = "image_modules.txt"
@@ -89,7 +89,7 @@ class _Checks:
         flagged = set()
         fix = "name it in spec.data and read it with run.data(NAME); here: python train.py --data NAME=PATH"
         for node in self._script.texts():
-            if _LAPTOP.match(str(node.value)) and not str(node.value).startswith("/tmp/"):
+            if _LAPTOP.match(str(node.value)):
                 flagged.add(node.lineno)
                 yield self._finding(node.lineno, f"{node.value!r} is a path of this machine", fix)
         for name, call in self._script.functions_called():

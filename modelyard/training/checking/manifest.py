@@ -40,9 +40,11 @@ class Manifest:
 
 def read_manifest(path: Path) -> tuple[Manifest, list[Finding]]:
     """Return the first ModelTraining of a file and what the API server would refuse in it."""
-    import yaml
-
     manifest = Manifest(str(path))
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        return manifest, [Finding(manifest.file, 1, "manifests cannot be read", "pip install 'modelyard[laptop]'")]
     try:
         documents = [node for node in yaml.compose_all(path.read_text(), yaml.SafeLoader) if node is not None]
         bodies = list(filter(None, yaml.safe_load_all(path.read_text())))
