@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelyard.model.storage import Store, open_store
+from modelyard.model.storage import Refused, Store, open_store
+from modelyard.model.storage.files import FileStore
 
 __all__ = ["Place", "find"]
 
@@ -48,9 +49,11 @@ def find(uri: str, environment: Mapping[str, str]) -> Place:
     base = uri[: special.start()].rpartition("/")[0] if special else uri.rstrip("/")
     parent, name = _split(base)
     store = open_store(parent, environment)
+    if not name and not isinstance(store, FileStore):
+        raise Refused(f"{uri}: name a folder below {parent}: the root of a store is not listed")
     if special:
         return Place(store, name, pattern=_compile(uri[len(base) :].lstrip("/")))
-    is_file = uri.startswith("http") or not (name == "" or store.list(name))
+    is_file = uri.startswith("http") or (name != "" and not store.list(name))
     return Place(store, "", file=name) if is_file else Place(store, name)
 
 

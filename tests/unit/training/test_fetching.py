@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract.wire import Phase, Progress
-from modelyard.model.storage import NotFound, Unreachable
+from modelyard.model.storage import NotFound, Refused, Unreachable
 from modelyard.training.errors import ConfigurationError, DataChangedError
 from modelyard.training.places import find
 from modelyard.training.progress import ProgressFile
@@ -163,5 +163,7 @@ def test_data_that_is_not_there_is_refused_by_its_field(tmp_path: Path):
         run_of(tmp_path, "pvc://data/none").data("rows").path()
     with pytest.raises(ConfigurationError, match="has no files"):
         run_of(tmp_path, "pvc://data/*.csv").data("rows").path()
+    with pytest.raises(Refused, match=r"s3://bucket/\*.csv: name a folder below s3://bucket"):
+        run_of(tmp_path, "s3://bucket/*.csv").data("rows").path()
     with pytest.raises(NotFound, match="is not mounted"):
         run_of(tmp_path, "pvc://other/rows.csv").data("rows").path()
