@@ -96,6 +96,10 @@ api: venv ## Tests against a real etcd and API server
 	@$(LOCAL) build >/dev/null
 	$(PY) -m pytest -q tests/api
 
+.PHONY: documentation
+documentation: venv ## Run the notebook of the documentation: seconds
+	@$(PY) -m pytest -q tests/documentation
+
 .PHONY: end-to-end
 end-to-end: deploy ## Tests on the real cluster, from manifest to prediction
 	@$(PY) -m pytest -v tests/end_to_end
@@ -123,6 +127,10 @@ crashes: venv ## Kill publishing and saving at every file and request, on a fold
 .PHONY: bench-training
 bench-training: venv ## What the run's callback and saving cost beside bare Keras, and what each variant costs and saves
 	@$(PY) -m tests.benchmarks.training $(ARGUMENTS)
+
+.PHONY: bench-laptop
+bench-laptop: venv ## The README's five lines from nothing to a first local run, timed in a virtualenv of their own
+	@$(PY) -m tests.benchmarks.laptop $(ARGUMENTS)
 
 .PHONY: bench-peers
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk

@@ -232,7 +232,7 @@ class RunStatus(Schema):
     pod: DnsSubdomain | None = None
     """The newest attempt's pod, for `kubectl logs`."""
     activity: Annotated[str, StringConstraints(max_length=63)] | None = None
-    """What the training process is doing: `Starting`, `Training`, `Saving`, `Publishing`."""
+    """What the training process is doing: `Starting`, `Downloading`, `Training`, `Saving`, `Publishing`."""
     progress_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """How much of the training is done."""
     eta_seconds: int | None = None

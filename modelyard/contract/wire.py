@@ -138,6 +138,7 @@ class Phase(StrEnum):
     """What a training process is doing."""
 
     STARTING = "Starting"
+    DOWNLOADING = "Downloading"
     TRAINING = "Training"
     SAVING = "Saving"
     PUBLISHING = "Publishing"

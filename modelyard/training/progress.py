@@ -23,6 +23,8 @@ class ProgressFile:
         self._path = path
         self._clock = clock
         self._written = float("-inf")
+        self.listener: Callable[[Progress], None] | None = None
+        """Is shown what is written."""
         # states are saved, and told, in a thread of their own
         self._lock = threading.Lock()
 
@@ -43,6 +45,8 @@ class ProgressFile:
 
     def _write(self) -> None:
         self._written = self._clock()
+        if self.listener is not None:
+            self.listener(self.progress)
         if self._path is None:
             return
         temporary = self._path.with_suffix(f".{os.getpid()}")

@@ -137,7 +137,7 @@ class Attempt:
         while clock() - since <= allowed:
             await asyncio.sleep(min(allowed / 10, _LONGEST_LOOK))
             progress = self._progress()
-            place = f"step {progress.step} ({progress.phase})"
+            place = f"step {progress.step} ({progress.message or progress.phase})"
             if place != seen:
                 seen, since = place, clock()
         self._stalled = f"no progress for {allowed} s (spec.stallSeconds) since {seen}"

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract.wire import ExitCode
-from modelyard.training.errors import ConfigurationError, DivergedError
+from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
 __all__ = ["describe", "main"]
 
@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
         else:
             sys.path.insert(0, str(Path(target).parent))
             runpy.run_path(target, run_name="__main__")
-    except Exception as error:
+    except Exception as raised:
         traceback.print_exc()
+        error = raised_within(raised)
         code = ExitCode.CONFIGURATION if isinstance(error, _MISTAKES) else ExitCode.FAILED
         failure_path.write_text(json.dumps({"code": int(code), "message": describe(error, target)}))
         return code

@@ -16,6 +16,7 @@ import pytest
 from modelyard.contract.wire import ExitCode, Phase, Progress, Termination
 from modelyard.model.storage import open_store
 from modelyard_trainer.attempting import Ending, conclude
+from modelyard_trainer.script import main
 from tests.support.kubectl import ROOT
 
 FIT = """
@@ -178,3 +179,16 @@ def test_an_ending_follows_from_exit_code_and_what_was_published(code, published
     failure = Ending(ExitCode.CONFIGURATION, "why")
     if not published and not stopping and code:
         assert conclude(code, progress, failure, stopping=False) == failure
+
+
+def test_an_error_of_ours_below_another_library_is_told_as_ours(tmp_path: Path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from modelyard.training.errors import DataChangedError, remember\n"
+        "error = remember(DataChangedError('spec.data[rows]: a.csv changed'))\n"
+        "raise RuntimeError(f'UNKNOWN: DataChangedError: {error} [[node]]')\n"
+    )
+    failure = tmp_path / "failure.json"
+    assert main([str(failure), str(script)]) == ExitCode.CONFIGURATION
+    told = json.loads(failure.read_text())["message"]
+    assert told == "modelyard.training.errors.DataChangedError: spec.data[rows]: a.csv changed"
