@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
+from modelyard.contract.meta import (
+    Conditions,
+    Digest,
+    DnsLabel,
+    DnsSubdomain,
+    Metrics,
+    ModelRuntime,
+    Resource,
+    Schema,
+    Uri,
+)
 from modelyard.contract.options import ServingOptions
 from modelyard.contract.pods import Resources, Scheduling, Storage
 
@@ -68,6 +78,9 @@ class ServingSpec(Scheduling, ServingOptions):
     """How many pods serve. `kubectl scale` and a HorizontalPodAutoscaler set it."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Container image; absent: the serving image that the operator was installed with."""
+    runtime: ModelRuntime | None = None
+    """What the serving image must execute, for a package given by `uri` or a pinned `variant`; absent: what the
+    checkpoint says, else `LiteRT`."""
     storage: Storage = Field(default_factory=Storage)
     """How the pods get at the package."""
     resources: Resources = Field(default_factory=Resources)
@@ -127,6 +140,8 @@ class Revision(Schema):
     """The training run that made the model."""
     metrics: Metrics = Field(default_factory=dict)
     """What training measured."""
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What executes it."""
     replicas: int = 0
     """Pods wanted."""
     ready_replicas: int = 0

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
+from modelyard.contract.meta import GROUP, Digest, Metrics, ModelRuntime, Schema
 from modelyard.contract.training import Checkpointing, DataSource, Optimise
 
 __all__ = [
@@ -153,6 +153,8 @@ class Published(Schema):
     """The package's own prefix."""
     digest: Digest
     metrics: Metrics
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What a server needs to execute it."""
     token: str = ""
     """Unique to the attempt that published."""
     created: str = ""

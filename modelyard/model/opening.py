@@ -7,6 +7,7 @@ PackageError
 """
 
 import hashlib
+import importlib.util
 import math
 import os
 import tempfile
@@ -15,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
 from modelyard.contract.meta import Schema
@@ -23,10 +23,8 @@ from modelyard.contract.package import (
     BASELINE,
     FEATURES,
     LABELS,
-    LOOKUP,
     MANIFEST,
     SAMPLES,
-    SAVED_MODEL,
     Baseline,
     Features,
     FileEntry,
@@ -38,6 +36,7 @@ from modelyard.contract.package import (
 from modelyard.model.encoders import Array
 from modelyard.model.features import Encoder
 from modelyard.model.labels import Answerer
+from modelyard.model.lookup import LookupTable, open_lookup
 from modelyard.model.runtime import Runtime, RuntimeProblem
 from modelyard.model.storage import NotFound, Store, open_store
 
@@ -46,6 +45,10 @@ __all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "Package
 #: How far an answer may be from its golden sample: other processors round differently.
 TOLERANCE = 1e-3
 _LARGEST_DOCUMENT = 64 << 20
+_NO_TENSORFLOW = (
+    "it needs TensorFlow, which is not installed here: pip install modelyard[tensorflow]; "
+    "in a cluster, `runtime: TensorFlow` of the ModelServing or of the ModelCheckpoint takes the image that has it"
+)
 
 Document = TypeVar("Document", bound=Schema)
 
@@ -101,8 +104,8 @@ class Model:
         self.samples = _samples(folder)
         self.encoder = Encoder(self.features)
         self.answerer = Answerer(self.labels)
-        self.lookup = _lookup(folder, self.encoder, self.labels)
-        """Finished outputs by the encoded instance, for those that were computed beforehand."""
+        self.lookup = _lookup(folder, self.encoder, self.labels, self.variant.name)
+        """Finished outputs by the encoded instance, for those that were computed beforehand, if there are any."""
         self.runtime = _open_runtime(folder, self.variant, threads)
         self._check_names()
         self.executor = self.new_executor()
@@ -121,8 +124,11 @@ class Model:
 
     def predict(self, features: Mapping[str, Any]) -> Any:
         """Return the answer to one request; raise FeatureError."""
-        with self._one_at_a_time:
-            outputs = self.executor.compute_row(self.encoder.encode_row(features))
+        values = self.encoder.encode_row(features)
+        outputs = self.lookup.find(values) if self.lookup is not None else None
+        if outputs is None:
+            with self._one_at_a_time:
+                outputs = self.executor.compute_row(values)
         return self.answerer.rows(outputs)[0]
 
     def predict_many(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -192,8 +198,8 @@ def fetch_package(
     chosen = choose_variant(manifest, variant)
     others = {other.path for other in manifest.variants} - {chosen.path}
     for entry in manifest.files:
-        # the portable SavedModel is for other programs: it is neither read nor trusted here
-        if not entry.path.startswith(f"{SAVED_MODEL}/") and entry.path not in others:
+        # a variant is a file, or the folder of a SavedModel
+        if entry.path not in others and entry.path.partition("/")[0] not in others:
             _fetch(store, folder, entry)
     return manifest, found
 
@@ -255,30 +261,25 @@ def choose_variant(manifest: Manifest, name: str | None = None) -> Variant:
 
 
 def _open_runtime(folder: Path, variant: Variant, threads: int) -> Runtime:
-    if variant.runtime != "litert":
-        raise PackageRefused(f"the variant {variant.name} needs {variant.runtime}, which this server does not have")
-    from modelyard.model.runtime.litert import LiteRT
-
     try:
-        return LiteRT.read(folder / variant.path, threads)
+        if variant.runtime == "litert":
+            from modelyard.model.runtime.litert import LiteRT
+
+            return LiteRT.read(folder / variant.path, threads)
+        if importlib.util.find_spec("tensorflow") is None:
+            raise RuntimeProblem(_NO_TENSORFLOW)
+        from modelyard.model.runtime.tensorflow import TensorFlow
+
+        return TensorFlow.read(folder / variant.path)
     except RuntimeProblem as error:
         raise PackageRefused(f"{variant.path}: {error}") from error
 
 
-def _lookup(folder: Path, encoder: Encoder, labels: Labels) -> dict[tuple[Any, ...], dict[str, Array]]:
-    """Return the table of precomputed outputs, each for a batch of one, or nothing; raise PackageDamaged."""
-    path = folder / LOOKUP
-    if not path.exists():
-        return {}
+def _lookup(folder: Path, encoder: Encoder, labels: Labels, variant: str) -> LookupTable | None:
     try:
-        with np.load(path, allow_pickle=False) as table:
-            inputs = [table[f"inputs.{name}"].tolist() for name in encoder.inputs]
-            outputs = {output.name: table[f"outputs.{output.name}"] for output in labels.outputs}
-        keys = list(zip(*inputs, strict=True))
-        rows = [{name: values[row : row + 1] for name, values in outputs.items()} for row in range(len(keys))]
-        return dict(zip(keys, rows, strict=True))
-    except (KeyError, ValueError, OSError) as error:
-        raise PackageDamaged(f"{LOOKUP}: {error}") from error
+        return open_lookup(folder, encoder, labels, variant)
+    except ValueError as error:
+        raise PackageDamaged(str(error)) from error
 
 
 def _agree(answer: Any, expected: Any) -> bool:

@@ -1,6 +1,7 @@
 """From a URI to a model that is known to answer: verified, measured, warmed up, its golden samples replayed."""
 
 import asyncio
+import importlib.util
 import os
 import tempfile
 import time
@@ -12,7 +13,7 @@ import numpy as np
 from modelyard.contract.options import Objective
 from modelyard.model.costs import CostCurve, measure_costs
 from modelyard.model.encoders import Array
-from modelyard.model.opening import Executor, Model, fetch_package
+from modelyard.model.opening import Executor, Model, choose_variant, fetch_package
 from modelyard.model.storage import open_store
 from modelyard_server.computing import Computing, measure_hop
 from modelyard_server.core import Core
@@ -29,10 +30,19 @@ def load_model(settings: ServerSettings, tell: Callable[[str], None]) -> Model:
         manifest, digest = fetch_package(
             open_store(settings.uri), Path(folder), settings.digest, settings.options.variant
         )
+        if choose_variant(manifest, settings.options.variant).runtime == "tensorflow":
+            _limit_tensorflow(settings)
         model = Model(Path(folder), manifest, digest, variant=settings.options.variant)
     tell("the golden samples are replayed")
     model.verify_samples()
     return model
+
+
+def _limit_tensorflow(settings: ServerSettings) -> None:
+    if importlib.util.find_spec("tensorflow") is not None:
+        from modelyard.model.runtime.tensorflow import limit_threads
+
+        limit_threads(settings.options.threads or available_cores())
 
 
 async def build_core(model: Model, settings: ServerSettings, clock: Callable[[], float] = time.perf_counter) -> Core:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.contract.checkpoint import ModelCheckpoint
+from modelyard.contract.meta import ModelRuntime
 from modelyard.contract.options import ServingOptions
 from modelyard.contract.serving import Access, ModelServing, Revision, ServingSpec
 from modelyard.contract.wire import (
@@ -57,6 +58,7 @@ class Package:
     checkpoint: str | None = None
     run: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    runtime: ModelRuntime = ModelRuntime.LITERT
 
     @property
     def version(self) -> str:
@@ -77,9 +79,10 @@ class Rendered:
 def package_of(source: ModelCheckpoint | Revision) -> Package:
     """Return the package of a checkpoint or of a revision on record."""
     if isinstance(source, Revision):
-        return Package(source.uri, source.digest, source.checkpoint, source.run, dict(source.metrics))
+        told = (source.uri, source.digest, source.checkpoint, source.run, dict(source.metrics), source.runtime)
+        return Package(*told)
     spec = source.spec
-    return Package(spec.uri, spec.digest, source.metadata.name, spec.run, dict(spec.metrics))
+    return Package(spec.uri, spec.digest, source.metadata.name, spec.run, dict(spec.metrics), spec.runtime)
 
 
 def serving_labels(serving: ModelServing) -> dict[str, str]:
@@ -166,7 +169,7 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
     }
     return {
         "name": CONTAINER,
-        "image": spec.image or view.defaults.serving_image,
+        "image": spec.image or _default_image(view, package),
         "imagePullPolicy": "IfNotPresent",
         "env": environment(variables),
         **env_from(spec.storage),
@@ -184,6 +187,12 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+
+
+def _default_image(view: ServingView, package: Package) -> str:
+    runtime = view.serving.spec.runtime or package.runtime
+    defaults = view.defaults
+    return defaults.serving_tensorflow_image if runtime is ModelRuntime.TENSORFLOW else defaults.serving_image
 
 
 def _probe(route: Route, *, period: int, failures: int) -> Json:
