@@ -148,7 +148,8 @@ class Buildah:
         partial.unlink(missing_ok=True)
         run(*self._buildah, "push", "--quiet", reference, f"docker-archive:{partial}:{reference}")
         partial.rename(archive)
-        for old in archive.parent.glob(f"{image.repository}-*.tar"):
+        # by the tag's form: another image's name may begin with this one's
+        for old in archive.parent.glob(f"{image.repository}-{'[0-9a-f]' * 12}.tar"):
             if old != archive:
                 old.unlink()
 
