@@ -32,6 +32,7 @@ __all__ = [
     "ServingReason",
     "ServingSpec",
     "ServingStatus",
+    "Verification",
 ]
 
 
@@ -69,6 +70,18 @@ class Access(Schema):
     """Secret with `tls.crt` and `tls.key`: the pods then speak HTTPS. Changes are taken up without a restart."""
 
 
+class Verification(Schema):
+    """Which public keys a package must be signed with: those in a ConfigMap or a Secret, exactly one of them.
+
+    What none of them signed is never served.
+    """
+
+    config_map: DnsSubdomain | None = None
+    """ConfigMap whose values are public keys in PEM; one of them is enough."""
+    secret_name: DnsSubdomain | None = None
+    """The same in a Secret."""
+
+
 class ServingSpec(Scheduling, ServingOptions):
     """What to serve, on how many replicas."""
 
@@ -87,6 +100,8 @@ class ServingSpec(Scheduling, ServingOptions):
     """Compute resources of the serving container."""
     access: Access = Field(default_factory=Access)
     """Who may ask."""
+    verification: Verification | None = None
+    """Which keys must have signed the package; absent: its digest is enough."""
     rollout: Rollout = Field(default_factory=Rollout)
     """How changes are brought in."""
     paused: bool = False

@@ -25,6 +25,7 @@ from modelyard.contract.package import (
     LABELS,
     MANIFEST,
     SAMPLES,
+    SIGNATURE_FILE,
     Baseline,
     Features,
     FileEntry,
@@ -38,6 +39,7 @@ from modelyard.model.features import Encoder
 from modelyard.model.labels import Answerer
 from modelyard.model.lookup import LookupTable, open_lookup
 from modelyard.model.runtime import Runtime, RuntimeProblem
+from modelyard.model.signing import SignatureProblem, read_keys, verify_signature
 from modelyard.model.storage import NotFound, Store, open_store
 
 __all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "PackageRefused", "fetch_package", "open"]
@@ -169,23 +171,37 @@ class Model:
 
 
 def open(
-    uri: str | os.PathLike[str], *, digest: str | None = None, threads: int = 1, variant: str | None = None
+    uri: str | os.PathLike[str],
+    *,
+    digest: str | None = None,
+    threads: int = 1,
+    variant: str | None = None,
+    public_keys: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open the package at a URI or path; with a digest it is that package or an error.
 
-    Without a variant the fastest is taken of those that publishing allowed.
+    Without a variant the fastest is taken of those that publishing allowed. With `public_keys`, a file in PEM or a
+    folder of them, the package is opened only if one of these keys signed it.
     """
+    trusted = None if public_keys is None else Path(public_keys)
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest, variant)
+        store = open_store(os.fspath(uri))
+        manifest, found = fetch_package(store, Path(folder), digest, variant, trusted=trusted)
         return Model(Path(folder), manifest, found, threads=threads, variant=variant)
 
 
 def fetch_package(
-    store: Store, folder: Path, digest: str | None = None, variant: str | None = None
+    store: Store,
+    folder: Path,
+    digest: str | None = None,
+    variant: str | None = None,
+    *,
+    trusted: Path | None = None,
 ) -> tuple[Manifest, str]:
     """Copy what serving needs of a package into an empty folder, verified; return manifest and digest.
 
-    Raises PackageError, or StorageError while the store does not answer.
+    With `trusted`, public keys in a file or folder, only a package that one of them signed. Raises
+    PackageError, or StorageError while the store does not answer.
     """
     try:
         text = store.read(MANIFEST)
@@ -194,6 +210,8 @@ def fetch_package(
     found = f"sha256:{hashlib.sha256(text).hexdigest()}"
     if digest is not None and found != digest:
         raise PackageDamaged(f"{MANIFEST} has the digest {found}, expected {digest}")
+    if trusted is not None:
+        _check_signature(store, text, trusted)
     manifest = _parse(MANIFEST, text, Manifest)
     chosen = choose_variant(manifest, variant)
     others = {other.path for other in manifest.variants} - {chosen.path}
@@ -202,6 +220,16 @@ def fetch_package(
         if entry.path not in others and entry.path.partition("/")[0] not in others:
             _fetch(store, folder, entry)
     return manifest, found
+
+
+def _check_signature(store: Store, manifest: bytes, trusted: Path) -> None:
+    try:
+        keys = read_keys(trusted)
+        verify_signature(store.read(SIGNATURE_FILE), manifest, keys)
+    except NotFound as error:
+        raise PackageRefused(f"the package is not signed: {SIGNATURE_FILE} does not exist") from error
+    except SignatureProblem as error:
+        raise PackageRefused(str(error)) from error
 
 
 def _fetch(store: Store, folder: Path, entry: FileEntry) -> None:

@@ -23,6 +23,7 @@ from modelyard.contract.package import (
     LABELS,
     MANIFEST,
     SAMPLES,
+    SIGNATURE_FILE,
     Baseline,
     Features,
     FileEntry,
@@ -41,6 +42,7 @@ from modelyard.model.litert_files import adopt_litert
 from modelyard.model.lookup import Declared, declare_lookup, write_lookup
 from modelyard.model.opening import Model, PackageDamaged, PackageRefused, choose_variant
 from modelyard.model.optimising import ORIGINAL, ORIGINAL_SAVED, export_model
+from modelyard.model.signing import sign_package
 from modelyard.model.sketches import describe_column, describe_numbers
 from modelyard.model.sources import PublishError, Source, check_shapes, is_litert_file
 from modelyard.model.storage import Store
@@ -75,6 +77,8 @@ class Publication:
     """Which variants are made, and what they may cost."""
     evaluate: Evaluate | None = None
     """Metrics of finished outputs on the holdout: what a variant must not change by more than allowed."""
+    signing_key: bytes | None = None
+    """A private key in PEM: the package is signed with it."""
     lookup: Declared | None = None
     """Features whose answers are computed beforehand, or the values of each; the others keep their defaults."""
 
@@ -199,9 +203,12 @@ def upload_package(folder: Path, publication: Publication, store: Store, now: Ca
     prefix = layout.attempt_prefix(publication.run, publication.step, publication.attempt)
     text = (folder / MANIFEST).read_bytes()
     manifest = Manifest.model_validate_json(text)
+    signature = sign_package(manifest, text, key) if (key := publication.signing_key) is not None else None
     for entry in manifest.files:
         store.upload(folder / entry.path, f"{prefix}/{entry.path}")
     store.upload(folder / MANIFEST, f"{prefix}/{MANIFEST}")
+    if signature is not None:
+        store.write(f"{prefix}/{SIGNATURE_FILE}", signature)
     published = Published(
         step=publication.step,
         uri=layout.join(store.uri, prefix),

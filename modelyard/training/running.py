@@ -193,11 +193,22 @@ class Run:
             optimise=self._document.optimise,
             evaluate=evaluate,
             lookup=lookup,
+            signing_key=self._signing_key(),
         )
         published = publish(model, publication, self._store, lambda: datetime.now(UTC))
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
         print(f"published {published.uri} {published.digest}", flush=True)
         return published
+
+    def _signing_key(self) -> bytes | None:
+        path = self._environment.get(Environment.SIGNING_KEY)
+        if not path:
+            return None
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            text = f"spec.signing: the Secret has no key {Path(path).name} that can be read: {error.strerror}"
+            raise ConfigurationError(text) from error
 
 
 def _local_document(arguments: Sequence[str]) -> RunDocument:

@@ -27,12 +27,11 @@ _WARM_UPS = 20
 def load_model(settings: ServerSettings, tell: Callable[[str], None]) -> Model:
     """Fetch, verify, open and replay; raise PackageError or StorageError."""
     with tempfile.TemporaryDirectory(prefix="modelyard-package-") as folder:
-        manifest, digest = fetch_package(
-            open_store(settings.uri), Path(folder), settings.digest, settings.options.variant
-        )
-        if choose_variant(manifest, settings.options.variant).runtime == "tensorflow":
+        store, variant = open_store(settings.uri), settings.options.variant
+        manifest, digest = fetch_package(store, Path(folder), settings.digest, variant, trusted=settings.verification)
+        if choose_variant(manifest, variant).runtime == "tensorflow":
             _limit_tensorflow(settings)
-        model = Model(Path(folder), manifest, digest, variant=settings.options.variant)
+        model = Model(Path(folder), manifest, digest, variant=variant)
     tell("the golden samples are replayed")
     model.verify_samples()
     return model

@@ -7,7 +7,7 @@ from typing import Any
 from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import ModelRuntime
 from modelyard.contract.options import ServingOptions
-from modelyard.contract.serving import Access, ModelServing, Revision, ServingSpec
+from modelyard.contract.serving import ModelServing, Revision, ServingSpec
 from modelyard.contract.wire import (
     API_KEYS_FOLDER,
     GRPC_PORT,
@@ -16,6 +16,7 @@ from modelyard.contract.wire import (
     PVC_ROOT,
     STATUS_PORT,
     TLS_FOLDER,
+    VERIFICATION_FOLDER,
     Annotation,
     Environment,
     Label,
@@ -109,10 +110,10 @@ def render_revision(view: ServingView, package: Package) -> Rendered:
 def _template(view: ServingView, package: Package, revision: str) -> Json:
     serving, spec = view.serving, view.serving.spec
     volumes, mounts = volumes_of(claims_of([package.uri]))
-    for folder, secret in _secrets(spec.access).items():
+    for folder, source in _mounted(spec).items():
         # the name of the folder's last part is the volume's
         volume = folder.rpartition("/")[2]
-        volumes.append({"name": volume, "secret": {"secretName": secret, "defaultMode": _READABLE}})
+        volumes.append({"name": volume, **source})
         mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
     restart = serving.metadata.annotations.get(Annotation.RESTART)
     return {
@@ -140,10 +141,19 @@ def _template(view: ServingView, package: Package, revision: str) -> Json:
     }
 
 
-def _secrets(access: Access) -> dict[str, str]:
-    """Return the folders where Secrets are mounted, and the Secret of each."""
-    wanted = {API_KEYS_FOLDER: access.api_keys_secret, TLS_FOLDER: access.tls_secret}
-    return {folder: secret for folder, secret in wanted.items() if secret is not None}
+def _mounted(spec: ServingSpec) -> dict[str, Json]:
+    """Return the folders where Secrets and ConfigMaps are mounted, and the volume source of each."""
+    access, verification = spec.access, spec.verification
+    secrets = {API_KEYS_FOLDER: access.api_keys_secret, TLS_FOLDER: access.tls_secret}
+    sources: dict[str, Json] = {}
+    if verification is not None:
+        secrets[VERIFICATION_FOLDER] = verification.secret_name
+        if verification.config_map is not None:
+            sources[VERIFICATION_FOLDER] = {"configMap": {"name": verification.config_map}}
+    named = {folder: name for folder, name in secrets.items() if name is not None}
+    return sources | {
+        folder: {"secret": {"secretName": name, "defaultMode": _READABLE}} for folder, name in named.items()
+    }
 
 
 def _options(spec: ServingSpec) -> str:
@@ -166,6 +176,7 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         **({Environment.OPTIONS: options} if (options := _options(spec)) else {}),
         **({Environment.API_KEYS: API_KEYS_FOLDER} if spec.access.api_keys_secret else {}),
         **({Environment.TLS: TLS_FOLDER} if spec.access.tls_secret else {}),
+        **({Environment.VERIFICATION: VERIFICATION_FOLDER} if spec.verification else {}),
     }
     return {
         "name": CONTAINER,
