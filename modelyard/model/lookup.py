@@ -12,7 +12,7 @@ from itertools import product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -42,6 +42,7 @@ Outputs = dict[str, Array]
 Compute = Callable[[Sequence[Any]], Outputs]
 #: Most rows of a table.
 LARGEST_TABLE = 1_000_000
+_LARGEST_BYTES = 1 << 30
 #: Every combination of month, day, weekday and leap year occurs in these years.
 _YEARS = (date(1972, 1, 1), date(2000, 1, 1))
 
@@ -120,13 +121,22 @@ def open_lookup(folder: Path, encoder: Encoder, labels: Labels, variant: str) ->
             raise ValueError(f"{domain.rows} rows are not what the axes make")
         if domain.variant != variant:
             return None
+        _check_size(folder / LOOKUP)
         with (folder / LOOKUP).open("rb") as stream, np.load(stream, allow_pickle=False) as table:
             outputs = {output.name: table[output.name] for output in labels.outputs}
         if any(len(values) != domain.rows or values.dtype != np.float32 for values in outputs.values()):
             raise ValueError(f"it has not {domain.rows} rows of float32")
         return LookupTable(domain, outputs, encoder)
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, MemoryError) as error:
         raise ValueError(f"{LOOKUP_DOMAIN}, {LOOKUP}: {error}") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive that unpacks to more than any table has."""
+    with ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _LARGEST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes: at most {_LARGEST_BYTES:,} are read")
 
 
 def _places(domain: Lookup, encoder: Encoder) -> Iterator[tuple[Callable[[Sequence[Any]], Any], dict[Any, int]]]:

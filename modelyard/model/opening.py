@@ -39,7 +39,7 @@ from modelyard.model.features import Encoder
 from modelyard.model.labels import Answerer
 from modelyard.model.lookup import LookupTable, open_lookup
 from modelyard.model.runtime import Runtime, RuntimeProblem
-from modelyard.model.signing import SignatureProblem, read_keys, verify_signature
+from modelyard.model.signing import LARGEST_SIGNATURE, SignatureProblem, read_keys, verify_signature
 from modelyard.model.storage import NotFound, Store, open_store
 
 __all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "PackageRefused", "fetch_package", "open"]
@@ -204,14 +204,14 @@ def fetch_package(
     PackageError, or StorageError while the store does not answer.
     """
     try:
-        text = store.read(MANIFEST)
+        text = _read_small(store, folder, MANIFEST, _LARGEST_DOCUMENT)
     except NotFound as error:
         raise PackageMissing(f"there is no package at {store.uri}: {MANIFEST} does not exist") from error
     found = f"sha256:{hashlib.sha256(text).hexdigest()}"
     if digest is not None and found != digest:
         raise PackageDamaged(f"{MANIFEST} has the digest {found}, expected {digest}")
     if trusted is not None:
-        _check_signature(store, text, trusted)
+        _check_signature(store, folder, text, trusted)
     manifest = _parse(MANIFEST, text, Manifest)
     chosen = choose_variant(manifest, variant)
     others = {other.path for other in manifest.variants} - {chosen.path}
@@ -222,10 +222,23 @@ def fetch_package(
     return manifest, found
 
 
-def _check_signature(store: Store, manifest: bytes, trusted: Path) -> None:
+def _read_small(store: Store, folder: Path, name: str, largest: int) -> bytes:
+    """Return a file that nothing vouches for yet, by way of the disk: whatever its size, the memory is bounded."""
+    target = folder / f".{name}"
+    store.download(name, target)
+    size = target.stat().st_size
+    if size > largest:
+        raise PackageRefused(f"{name} has {size} bytes: at most {largest} are read")
+    text = target.read_bytes()
+    target.unlink()
+    return text
+
+
+def _check_signature(store: Store, folder: Path, manifest: bytes, trusted: Path) -> None:
     try:
         keys = read_keys(trusted)
-        verify_signature(store.read(SIGNATURE_FILE), manifest, keys)
+        signature = _read_small(store, folder, SIGNATURE_FILE, LARGEST_SIGNATURE)
+        verify_signature(signature, manifest, keys)
     except NotFound as error:
         raise PackageRefused(f"the package is not signed: {SIGNATURE_FILE} does not exist") from error
     except SignatureProblem as error:

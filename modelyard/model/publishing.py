@@ -95,11 +95,12 @@ def publish(model: Any, publication: Publication, store: Store, now: Callable[[]
         return upload_package(folder, publication, store, now)
 
 
-def build_package(model: Any, publication: Publication, folder: Path, now: datetime) -> Manifest:
-    """Write every file of the package into an empty folder, the manifest last; return it."""
+def build_package(model: Any, publication: Publication, folder: Path, now: datetime) -> None:
+    """Write every file of the package into an empty folder, the manifest last."""
     encoder = Encoder(publication.features)
     inputs = encoder.encode_columns(publication.holdout)
     _check_metrics(publication.metrics)
+    domain = None if publication.lookup is None else declare_lookup(publication.lookup, encoder, ORIGINAL)
     answered, variants = _export(model, publication, encoder, inputs, folder)
     _write(folder, FEATURES, publication.features)
     _write(folder, LABELS, publication.labels)
@@ -114,13 +115,11 @@ def build_package(model: Any, publication: Publication, folder: Path, now: datet
     original = Original(inputs, outputs, publication.evaluate, publication.optimise.max_loss)
     answers = forms.measure(original, publication.samples)
     (folder / SAMPLES).write_text("".join(f"{line}\n" for line in _samples(publication, answers)))
-    if publication.lookup is not None:
+    if domain is not None:
         served = forms.open(choose_variant(_manifest(publication, forms.variants, [], now)).name)
-        domain = declare_lookup(publication.lookup, encoder, served.variant.name)
-        write_lookup(folder, domain, encoder, served.executor.compute_row)
-    manifest = _manifest(publication, forms.variants, _entries(folder), now)
-    _write(folder, MANIFEST, manifest)
-    return manifest
+        answered_by = domain.model_copy(update={"variant": served.variant.name})
+        write_lookup(folder, answered_by, encoder, served.executor.compute_row)
+    _write(folder, MANIFEST, _manifest(publication, forms.variants, _entries(folder), now))
 
 
 def _export(

@@ -70,8 +70,6 @@ def sign_package(manifest: Manifest, text: bytes, private_key: bytes) -> bytes:
 
 def verify_signature(signature: bytes, manifest: bytes, keys: Iterable[bytes]) -> None:
     """Raise SignatureProblem unless one of the keys signed a statement with this very manifest."""
-    if len(signature) > LARGEST_SIGNATURE:
-        raise SignatureProblem(f"{SIGNATURE_FILE} has {len(signature)} bytes: at most {LARGEST_SIGNATURE} are read")
     try:
         bundle = json.loads(signature)
         envelope = bundle["dsseEnvelope"]

@@ -26,6 +26,7 @@ from modelyard.contract.package import (
     Output,
     OutputKind,
 )
+from modelyard.model import lookup
 from modelyard.model.features import Encoder
 from modelyard.model.lookup import LARGEST_TABLE, declare_lookup, open_lookup, write_lookup
 from modelyard.model.publishing import publish
@@ -120,8 +121,8 @@ def test_too_many_rows_and_lists_are_refused():
 
 
 def test_a_package_answers_out_of_its_table_what_it_would_compute(tmp_path: Path):
-    lookup = {"price": [10, 20.5, 80], "country": None}
-    published = publish(keras_model(), publication(lookup=lookup), store(tmp_path), lambda: NOW)
+    declared = {"price": [10, 20.5, 80], "country": None}
+    published = publish(keras_model(), publication(lookup=declared), store(tmp_path), lambda: NOW)
     model = modelyard.open(published.uri)
     assert len(model.lookup) == 9
     rows = [{"price": price, "country": country} for price in (10, 20.5, 80) for country in ("nl", "de", "elsewhere")]
@@ -149,3 +150,12 @@ def test_a_damaged_table_is_refused_and_another_variants_is_not_used(tmp_path: P
         (tmp_path / LOOKUP).write_bytes(content)
         with pytest.raises(ValueError, match=r"lookup\.npz"):
             open_lookup(tmp_path, encoder, LABELS, "float32")
+
+
+def test_a_table_that_unpacks_to_more_than_any_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    encoder, _ = made(tmp_path, {"country": ["nl", "de"], "mobile": [True], "age": [30]})
+    np.savez_compressed(tmp_path / LOOKUP, y=np.zeros(100_000, np.float32))
+    assert (tmp_path / LOOKUP).stat().st_size < 2000
+    monkeypatch.setattr(lookup, "_LARGEST_BYTES", 100_000)
+    with pytest.raises(ValueError, match="unpacks to 400,128 bytes"):
+        open_lookup(tmp_path, encoder, LABELS, "float32")

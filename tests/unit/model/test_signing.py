@@ -74,6 +74,18 @@ def test_a_signature_of_another_manifest_is_refused(signed: Path, tmp_path: Path
         modelyard.open(str(changed), public_keys=tmp_path / "trusted")
 
 
+def test_documents_that_nothing_vouches_for_are_bounded(signed: Path, tmp_path: Path):
+    changed = copy_package(signed, tmp_path / "changed")
+    with (changed / SIGNATURE_FILE).open("r+b") as stream:
+        stream.truncate((16 << 20) + 1)
+    with pytest.raises(PackageRefused, match=r"model\.sig has 16777217 bytes: at most"):
+        modelyard.open(str(changed), public_keys=tmp_path / "trusted")
+    with (changed / MANIFEST).open("r+b") as stream:
+        stream.truncate((64 << 20) + 1)
+    with pytest.raises(PackageRefused, match=r"manifest\.json has 67108865 bytes: at most"):
+        modelyard.open(str(changed))
+
+
 def test_a_server_never_serves_what_its_key_did_not_sign(signed: Path, package: Path, tmp_path: Path):
     trusted = str(tmp_path / "trusted")
     server = Server(tmp_path, str(signed), MODELYARD_VERIFICATION=trusted).await_ready()
@@ -149,8 +161,6 @@ def test_a_payload_changed_after_signing_or_of_another_kind_is_refused(keys: tup
     bundle["dsseEnvelope"]["payloadType"] = "text/plain"
     with pytest.raises(SignatureProblem, match="of the kind"):
         verify_signature(json.dumps(bundle).encode(), text, [keys[1]])
-    with pytest.raises(SignatureProblem, match="at most"):
-        verify_signature(b" " * (1 << 25), text, [keys[1]])
 
 
 @pytest.mark.parametrize("curve", [ec.SECP384R1, ec.SECP521R1])
