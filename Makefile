@@ -43,7 +43,7 @@ cluster-status: venv ## Say how the cluster is
 	@$(LOCAL) status
 
 .PHONY: images
-images: venv ## Build the three images, deliver what changed, write build/deploy
+images: venv ## Build the four images, deliver what changed, write build/deploy
 	@$(PY) -m tools.images build
 
 .PHONY: wheels

@@ -1,4 +1,4 @@
-"""`python -m tools.images COMMAND`: build the three images, load or push them, write the overlay that installs them.
+"""`python -m tools.images COMMAND`: build the four images, load or push them, write the overlay that installs them.
 
 An image's tag is a hash of everything it is built from, so an unchanged image is neither built nor loaded twice and a
 changed one rolls whatever runs it. Engines: buildah (no daemon, the embedded default), docker, podman.
@@ -31,7 +31,10 @@ images:
 configMapGenerator:
   - name: modelyard-images
     behavior: merge
-    literals: ["training={training}", "serving={serving}"]
+    literals:
+      - training={training}
+      - serving={serving}
+      - serving-tensorflow={serving_tensorflow}
 """
 
 
@@ -65,6 +68,12 @@ IMAGES = (
         "training",
         "training_image/Containerfile",
         ("requirements/tensorflow.txt", "requirements/training.txt", "modelyard", "training_image/modelyard_trainer"),
+    ),
+    # after the training image, whose layer with TensorFlow it shares
+    Image(
+        "serving-tensorflow",
+        "serving_image/Containerfile.tensorflow",
+        ("requirements/tensorflow.txt", "requirements/serving.txt", "modelyard", "serving_image/modelyard_server"),
     ),
 )
 
@@ -139,7 +148,8 @@ class Buildah:
         partial.unlink(missing_ok=True)
         run(*self._buildah, "push", "--quiet", reference, f"docker-archive:{partial}:{reference}")
         partial.rename(archive)
-        for old in archive.parent.glob(f"{image.repository}-*.tar"):
+        # by the tag's form: another image's name may begin with this one's
+        for old in archive.parent.glob(f"{image.repository}-{'[0-9a-f]' * 12}.tar"):
             if old != archive:
                 old.unlink()
 
@@ -196,7 +206,11 @@ def write_overlay(references: dict[str, str]) -> None:
     DEPLOYMENT.mkdir(parents=True, exist_ok=True)
     name, tag = references["operator"].rsplit(":", 1)
     text = OVERLAY.format(
-        operator_name=name, operator_tag=tag, training=references["training"], serving=references["serving"]
+        operator_name=name,
+        operator_tag=tag,
+        training=references["training"],
+        serving=references["serving"],
+        serving_tensorflow=references["serving-tensorflow"],
     )
     (DEPLOYMENT / "kustomization.yaml").write_text(text)
 

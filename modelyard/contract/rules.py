@@ -197,6 +197,20 @@ def _serving_rules() -> tuple[Rule, ...]:
             refused=(source(uri="s3://models/example/1"), source(training="example", digest=_DIGEST)),
         ),
         *_uri_rules("ModelServing", "spec.model.uri", uri),
+        Rule(
+            "ModelServing",
+            "spec.verification",
+            _exactly_one("configMap", "secretName"),
+            "exactly one of spec.verification.configMap and spec.verification.secretName holds the public keys",
+            accepted=(
+                {"spec": {"verification": {"configMap": "keys"}}},
+                {"spec": {"verification": {"secretName": "keys"}}},
+            ),
+            refused=(
+                {"spec": {"verification": {}}},
+                {"spec": {"verification": {"configMap": "keys", "secretName": "keys"}}},
+            ),
+        ),
         *_toleration_rules("ModelServing"),
     )
 

@@ -33,6 +33,7 @@ __all__ = [
     "RunPhase",
     "RunStatus",
     "Script",
+    "Signing",
     "TrainingPhase",
     "TrainingReason",
     "TrainingSpec",
@@ -93,6 +94,17 @@ class Optimise(Schema):
     `publish(evaluate=...)` returns, or without that the share of decisions that differ."""
 
 
+class Signing(Schema):
+    """Sign every package, in the form of OpenSSF Model Signing."""
+
+    secret_name: DnsSubdomain
+    """Secret with the private key: PEM of an elliptic curve (P-256, P-384, P-521), without a password."""
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")] = (
+        "private.pem"
+    )
+    """The key's name in the Secret."""
+
+
 class MetricThreshold(Schema):
     """What one metric must reach."""
 
@@ -150,6 +162,8 @@ class TrainingSpec(Scheduling):
     """Seed of every random number generator of a run."""
     optimise: Optimise = Field(default_factory=Optimise)
     """Which variants of the model are published beside the original; servers take the fastest that is allowed."""
+    signing: Signing | None = None
+    """Signs the packages; absent: they are not signed. Servings ask for it with `spec.verification`."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many failed attempts a run may have; an eviction or a node's loss is not counted."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
+from modelyard.contract.meta import GROUP, Digest, Metrics, ModelRuntime, Schema
 from modelyard.contract.training import Checkpointing, DataSource, Optimise
 
 __all__ = [
@@ -15,8 +15,10 @@ __all__ = [
     "MANAGED_BY",
     "PVC_ROOT",
     "RUN_FOLDER",
+    "SIGNING_FOLDER",
     "STATUS_PORT",
     "TLS_FOLDER",
+    "VERIFICATION_FOLDER",
     "Annotation",
     "Environment",
     "ExitCode",
@@ -40,6 +42,9 @@ PVC_ROOT = "/mnt/pvc"
 #: Where serving pods find the API keys and the certificate.
 API_KEYS_FOLDER = "/etc/modelyard/api-keys"
 TLS_FOLDER = "/etc/modelyard/tls"
+#: Where serving pods find the public keys that packages must be signed with, and training pods the private one.
+VERIFICATION_FOLDER = "/etc/modelyard/verification"
+SIGNING_FOLDER = "/etc/modelyard/signing"
 #: Where a training pod finds its run document (`run.json`) and, if any, the script.
 RUN_FOLDER = "/etc/modelyard/run"
 RUN_DOCUMENT = "run.json"
@@ -96,6 +101,10 @@ class Environment:
     """Folder of the mounted API keys: one a file."""
     TLS = "MODELYARD_TLS"
     """Folder of the mounted `tls.crt` and `tls.key`."""
+    VERIFICATION = "MODELYARD_VERIFICATION"
+    """File or folder of public keys: only packages that one of them signed are opened."""
+    SIGNING_KEY = "MODELYARD_SIGNING_KEY"
+    """File with the private key that packages are signed with."""
     PVC_ROOT = "MODELYARD_PVC_ROOT"
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
@@ -154,6 +163,8 @@ class Published(Schema):
     """The package's own prefix."""
     digest: Digest
     metrics: Metrics
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What a server needs to execute it."""
     token: str = ""
     """Unique to the attempt that published."""
     created: str = ""

@@ -18,6 +18,7 @@ from modelyard.contract.package import Features, Labels
 from modelyard.contract.wire import Environment, Phase, Published, RunDocument
 from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
+from modelyard.model.lookup import Declared
 from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
 from modelyard.training.data import Data
@@ -210,12 +211,15 @@ class Run:
         holdout: Mapping[str, Sequence[Any] | Array],
         samples: Sequence[Mapping[str, Any]] = (),
         evaluate: Evaluate | None = None,
+        lookup: Declared | None = None,
     ) -> Published:
-        """Publish a Keras model as a package; whole or not at all.
+        """Publish a model as a package; whole or not at all.
 
+        It is a Keras model, a `tf.Module`, a `tf.function`, the folder of a SavedModel, or a `.tflite` file.
         `holdout` holds raw feature columns that training did not see, `samples` raw requests to replay before serving.
         `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
-        one by more than `maxLoss` are not offered.
+        one by more than `maxLoss` are not offered. `lookup` names features whose answers are computed beforehand, or
+        gives the values of each; the others keep their defaults. Raises PublishError, FeatureError or StorageError.
         """
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
@@ -238,6 +242,8 @@ class Run:
             samples=samples,
             optimise=self._document.optimise,
             evaluate=evaluate,
+            lookup=lookup,
+            signing_key=self._signing_key(),
         )
         published = publish(model, publication, self._store, lambda: datetime.now(UTC))
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
@@ -245,3 +251,13 @@ class Run:
         if self.local is not None:
             self.local.published(published)
         return published
+
+    def _signing_key(self) -> bytes | None:
+        path = self._environment.get(Environment.SIGNING_KEY)
+        if not path:
+            return None
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            text = f"spec.signing: the Secret has no key {Path(path).name} that can be read: {error.strerror}"
+            raise ConfigurationError(text) from error

@@ -40,6 +40,8 @@ class OperatorDefaults:
 
     training_image: str
     serving_image: str
+    serving_tensorflow_image: str
+    """For models that LiteRT cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,11 @@ from modelyard_operator.outcome import OperatorDefaults
 Json = dict[str, Any]
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
-DEFAULTS = OperatorDefaults(training_image="registry.test/training:1", serving_image="registry.test/serving:1")
+DEFAULTS = OperatorDefaults(
+    training_image="registry.test/training:1",
+    serving_image="registry.test/serving:1",
+    serving_tensorflow_image="registry.test/serving-tensorflow:1",
+)
 NAMESPACE = "team"
 
 

@@ -7,12 +7,23 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract.wire import ExitCode
+from modelyard.model.signing import SignatureProblem
+from modelyard.model.sources import PublishError
 from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
 __all__ = ["describe", "main"]
 
 #: What no repeat mends.
-_MISTAKES = (ConfigurationError, DivergedError, ImportError, SyntaxError, NameError, FileNotFoundError)
+_MISTAKES = (
+    ConfigurationError,
+    DivergedError,
+    PublishError,
+    SignatureProblem,
+    ImportError,
+    SyntaxError,
+    NameError,
+    FileNotFoundError,
+)
 
 
 def describe(error: BaseException, script: str) -> str:

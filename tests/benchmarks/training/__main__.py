@@ -157,9 +157,10 @@ def variants_of_tagger() -> list[Json]:
 
 def show(name: str, variants: list[Json]) -> None:
     """Print a table."""
-    print(f"{name:<12}{'size':>12}{'one, us':>10}{'of 32, us':>11}{'loss':>9}{'agreement':>11}{'difference':>12}")
+    print(f"{name:<24}{'size':>12}{'one, us':>10}{'of 32, us':>11}{'loss':>9}{'agreement':>11}{'difference':>12}")
     for variant in variants:
-        line = f"  {variant['name']:<10}{variant['size']:>12,}"
+        told = {"float32": "float32 (frozen)", "saved-model": "saved-model (original)"}
+        line = f"{told.get(variant['name'], variant['name']):<24}{variant['size']:>12,}"
         if variant.get("seconds"):
             line += f"{variant['seconds'] * 1e6:>10,.1f}{variant['batchSeconds'] * 1e6:>11,.2f}"
             line += f"{variant['loss']:>9.4f}{variant['agreement']:>11.4f}{variant['difference']:>12.4f}"

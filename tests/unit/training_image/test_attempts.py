@@ -143,6 +143,11 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
         ("import not_there\n", ExitCode.CONFIGURATION, "No module named 'not_there' (train.py, line 1)"),
         ("x = (\n", ExitCode.CONFIGURATION, "(train.py, line 1)"),
         ("print('done')\n", ExitCode.CONFIGURATION, "run.publish"),
+        (
+            "from modelyard.model.publishing import PublishError\nraise PublishError('output y is missing')\n",
+            ExitCode.CONFIGURATION,
+            "output y is missing (train.py, line 2)",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n", ExitCode.FAILED, "limits.memory"),
     ],
 )
