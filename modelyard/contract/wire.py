@@ -18,6 +18,7 @@ __all__ = [
     "STATUS_PORT",
     "TLS_FOLDER",
     "Annotation",
+    "Component",
     "Environment",
     "ExitCode",
     "Header",
@@ -55,6 +56,14 @@ class Label:
     RUN = f"{GROUP}/run"
     SERVING = f"{GROUP}/serving"
     REVISION = f"{GROUP}/revision"
+
+
+class Component:
+    """Values of the label COMPONENT on the Jobs of a training, their ConfigMaps and pods."""
+
+    TRAINING = "training"
+    PREPARE = "prepare"
+    COLLECT = "collect"
 
 
 class Annotation:
@@ -97,6 +106,8 @@ class Environment:
     TLS = "MODELYARD_TLS"
     """Folder of the mounted `tls.crt` and `tls.key`."""
     PVC_ROOT = "MODELYARD_PVC_ROOT"
+    OUTPUT = "MODELYARD_OUTPUT"
+    """URI of the folder that a prepare step fills."""
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
 
@@ -138,6 +149,7 @@ class Phase(StrEnum):
     """What a training process is doing."""
 
     STARTING = "Starting"
+    PREPARING = "Preparing"
     TRAINING = "Training"
     SAVING = "Saving"
     PUBLISHING = "Publishing"
@@ -215,6 +227,8 @@ class RunDocument(Schema):
     optimise: Optimise = Optimise()
     stall_seconds: int | None = None
     """The script is ended when its progress stands still for so long; None: never."""
+    step: str | None = None
+    """Name of the prepare step that this is; None: it trains."""
     required_metrics: list[str] = Field(default_factory=list)
     """Metrics that the gate will ask for: publishing without one of them is refused early."""
 

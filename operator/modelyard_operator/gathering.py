@@ -7,15 +7,15 @@ from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import Resource
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
-from modelyard.contract.wire import Progress, ServingSummary
+from modelyard.contract.wire import Component, Label, Progress, ServingSummary
 from modelyard_operator.outcome import (
     CheckpointView,
     OperatorDefaults,
     Sample,
-    ScriptContent,
     ServingView,
     TrainingView,
 )
+from modelyard_operator.scripts import TrainingScripts
 from modelyard_operator.store import Key, Store
 
 __all__ = ["checkpoint_view", "serving_view", "training_view"]
@@ -27,21 +27,25 @@ def training_view(
     store: Store,
     training: ModelTraining,
     defaults: OperatorDefaults,
-    script: ScriptContent | None,
+    scripts: TrainingScripts,
     progress: Mapping[str, Sample[Progress]],
 ) -> TrainingView:
     """Gather what a training's pass may look at."""
     key = Key("ModelTraining", training.metadata.namespace, training.metadata.name)
     jobs = _owned(store.related("Job", key), training)
+    configs = _owned(store.related("ConfigMap", key), training)
     uids = {job["metadata"]["uid"] for job in jobs}
     pods = tuple(pod for pod in store.related("Pod", key) if _owner(pod) in uids)
     return TrainingView(
         training=training,
         defaults=defaults,
-        script=script,
-        jobs=jobs,
+        script=scripts.own,
+        step_scripts=scripts.steps,
+        jobs=_part(jobs, Component.TRAINING),
+        steps=_part(jobs, Component.PREPARE),
         pods=pods,
-        configs=_owned(store.related("ConfigMap", key), training),
+        configs=_part(configs, Component.TRAINING),
+        step_configs=_part(configs, Component.PREPARE),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )
@@ -98,6 +102,10 @@ def _checkpoints(store: Store, serving: ModelServing, followed: Key) -> list[Jso
 
 def _owned(items: Iterable[Json], parent: Resource) -> tuple[Json, ...]:
     return tuple(item for item in items if _owner(item) == parent.metadata.uid)
+
+
+def _part(items: Iterable[Json], component: str) -> tuple[Json, ...]:
+    return tuple(item for item in items if item["metadata"].get("labels", {}).get(Label.COMPONENT) == component)
 
 
 def _owner(item: Json) -> str:

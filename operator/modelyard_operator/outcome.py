@@ -67,12 +67,18 @@ class TrainingView:
     defaults: OperatorDefaults
     script: ScriptContent | None = None
     """Only for trainings with `spec.script`."""
+    step_scripts: Mapping[str, ScriptContent] = field(default_factory=dict)
+    """By name of the prepare step: the scripts of `spec.prepare`."""
     jobs: tuple[Manifest, ...] = ()
-    """batch/v1 Jobs that carry this training's label and are owned by its UID."""
+    """batch/v1 Jobs that train: they carry this training's label and are owned by its UID."""
+    steps: tuple[Manifest, ...] = ()
+    """Its Jobs that prepare."""
     pods: tuple[Manifest, ...] = ()
-    """Pods of those Jobs."""
+    """Pods of all those Jobs."""
     configs: tuple[Manifest, ...] = ()
     """The run ConfigMaps owned by this training."""
+    step_configs: tuple[Manifest, ...] = ()
+    """Those of its prepare steps."""
     checkpoints: tuple[ModelCheckpoint, ...] = ()
     """ModelCheckpoints whose `spec.training` is this training."""
     progress: Mapping[str, Sample[Progress]] = field(default_factory=dict)
