@@ -25,6 +25,7 @@ from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
 from modelyard.model.storage.files import FileStore
 from modelyard.training.errors import ConfigurationError
+from modelyard.training.preparing import Preparing, local_sources
 from modelyard.training.progress import ProgressFile
 from modelyard.training.state import State, StateStore
 
@@ -43,7 +44,7 @@ def run() -> Run:
     return Run.begin(os.environ, sys.argv)
 
 
-class Run:
+class Run(Preparing):
     """What a training script is given, and where it hands in what it made."""
 
     def __init__(
@@ -59,7 +60,10 @@ class Run:
         self.progress = ProgressFile(progress, document.run, attempt)
         self._store = open_store(document.output, environment)
         self._states = StateStore(self._store, document.run, document.checkpointing.keep)
-        self.resumed: State | None = None if self.is_local else self._states.newest()
+        trains = document.step is None
+        self.resumed: State | None = self._states.newest() if trains and not self.is_local else None
+        if not trains:
+            self.progress.tell(phase=Phase.PREPARING)
         if self.resumed is not None:
             step = self.resumed.position.step
             self.progress.tell(resumed_step=step, saved_step=step)
@@ -211,5 +215,10 @@ def _local_document(arguments: Sequence[str]) -> RunDocument:
     name = f"{script}-{time.strftime('%Y%m%d-%H%M%S')}".lower()
     output = Path("runs").absolute()
     return RunDocument(
-        training=script, namespace="local", run=name, output=str(output), hyperparameters=hyperparameters
+        training=script,
+        namespace="local",
+        run=name,
+        output=str(output),
+        hyperparameters=hyperparameters,
+        data=local_sources(output),
     )

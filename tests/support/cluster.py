@@ -198,6 +198,8 @@ class World:
         self._clock = clock
         self._numbers = iter(range(10**9))
         self.training_seconds = 5.0
+        #: Names of the pods that Jobs have started, in order.
+        self.started: list[str] = []
         #: From a run's document to its final record: (exit code, termination message).
         self.train: Callable[[Json], tuple[int, str]] = lambda document: (0, "")
         #: Whether a serving pod becomes ready.
@@ -215,7 +217,7 @@ class World:
             if pod["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]:
                 yield pod
 
-    def _start(self, owner: Json) -> None:
+    def _start(self, owner: Json) -> str:
         template, metadata = owner["spec"]["template"], owner["metadata"]
         number = next(self._numbers)
         reference = {"uid": metadata["uid"], "kind": owner["kind"], "name": metadata["name"], "controller": True}
@@ -224,13 +226,18 @@ class World:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**labels, **names, "ownerReferences": [reference]}}
         status = {"phase": "Running", "podIP": f"10.0.0.{number}", "containerStatuses": []}
         self._api.create_as_controller(pod | {"spec": copy.deepcopy(template["spec"]), "status": status})
+        return names["name"]
 
     def _run(self, job: Json) -> None:
-        if job["spec"].get("suspend") or job.get("status", {}).get("conditions"):
+        if job.get("status", {}).get("conditions"):
+            if job["spec"].get("ttlSecondsAfterFinished") == 0:
+                self._api.remove(Key("Job", job["metadata"]["namespace"], job["metadata"]["name"]))
+            return
+        if job["spec"].get("suspend"):
             return
         pods = list(self._pods(job))
         if not pods:
-            self._start(job)
+            self.started.append(self._start(job))
             return
         pod = pods[-1]
         age = self._clock.now() - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])

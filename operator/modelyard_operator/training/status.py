@@ -35,6 +35,7 @@ _TOLD = (ConditionType.TRAINED, ConditionType.PUBLISHED, ConditionType.PASSED)
 _QUIET = frozenset(
     {
         TrainingReason.RUN_PENDING,
+        TrainingReason.PREPARING,
         TrainingReason.NO_CHECKPOINT,
         TrainingReason.CHECKPOINT_PUBLISHED,
         TrainingReason.SUSPENDED,
