@@ -27,7 +27,7 @@ class ProgressFile:
         self._lock = threading.Lock()
 
     def tell(self, **changes: Any) -> None:
-        """Change fields of the progress; a change of phase, message or of what is saved or published is written at once."""
+        """Change fields of the progress; a new phase or message, or what is saved or published, is written at once."""
         with self._lock:
             self._change(changes)
 

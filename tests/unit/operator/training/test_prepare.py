@@ -65,7 +65,7 @@ def test_steps_are_done_in_order_and_the_training_comes_last() -> None:
     scene.act()
     assert [name_of(job) for job in scene.view.steps] == names(scene)
     assert scene.view.jobs == ()
-    assert [event.message for event in scene.outcome.events][0] == "step rows is done: 5 rows"
+    assert scene.outcome.events[0].message == "step rows is done: 5 rows"
     scene.finish_step()
     scene.act()
     assert len(scene.view.jobs) == 1
