@@ -20,6 +20,7 @@ from modelyard.contract.meta import (
 from modelyard.contract.package import Precision
 from modelyard.contract.pods import Resources, Scheduling, Storage
 from modelyard.contract.preparing import PreparedStep, StepName, StepStatus
+from modelyard.contract.retention import Retention, RetentionStatus
 
 __all__ = [
     "Checkpointing",
@@ -185,6 +186,8 @@ class TrainingSpec(Scheduling):
     """Compute resources of the training container; GPUs too."""
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
     """How often state is saved."""
+    retention: Retention = Field(default_factory=Retention)
+    """Which packages are kept."""
     gate: Gate = Field(default_factory=Gate)
     """What a checkpoint must reach to be served."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
@@ -250,6 +253,8 @@ class TrainingReason(StrEnum):
     NOTHING_PUBLISHED = "NothingPublished"
     GATE_PASSED = "GatePassed"
     GATE_FAILED = "GateFailed"
+    COLLECTED = "Collected"
+    COLLECT_FAILED = "CollectFailed"
     INVALID = "Invalid"
 
 
@@ -343,6 +348,8 @@ class TrainingStatus(Schema):
     """The prepare step that is under way or failed."""
     prepared: Annotated[list[PreparedStep], Field(max_length=50)] = Field(default_factory=list)
     """Prepare steps that are done, oldest first."""
+    retention: RetentionStatus | None = None
+    """What has been collected, and what will be."""
     last_published: PublishedCheckpoint | None = None
     """The newest checkpoint."""
     champion: PublishedCheckpoint | None = None

@@ -7,7 +7,7 @@ from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import Resource
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
-from modelyard.contract.wire import Component, Label, Progress, ServingSummary
+from modelyard.contract.wire import MANAGED_BY, Component, Label, Progress, ServingSummary
 from modelyard_operator.outcome import (
     CheckpointView,
     OperatorDefaults,
@@ -43,10 +43,13 @@ def training_view(
         step_scripts=scripts.steps,
         jobs=_part(jobs, Component.TRAINING),
         steps=_part(jobs, Component.PREPARE),
+        collections=_part(jobs, Component.COLLECT),
         pods=pods,
         configs=_part(configs, Component.TRAINING),
         step_configs=_part(configs, Component.PREPARE),
+        collection_configs=_part(configs, Component.COLLECT),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
+        users=_users(store, key.namespace),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )
 
@@ -102,6 +105,17 @@ def _checkpoints(store: Store, serving: ModelServing, followed: Key) -> list[Jso
 
 def _owned(items: Iterable[Json], parent: Resource) -> tuple[Json, ...]:
     return tuple(item for item in items if _owner(item) == parent.metadata.uid)
+
+
+def _users(store: Store, namespace: str) -> tuple[Json, ...]:
+    """Return what may name packages beside the training: servings, and checkpoints that the operator did not write."""
+    servings = store.objects("ModelServing")
+    others = (item for item in store.objects("ModelCheckpoint") if not _is_ours(item))
+    return tuple(item for item in (*servings, *others) if item["metadata"].get("namespace") == namespace)
+
+
+def _is_ours(item: Json) -> bool:
+    return bool(item["metadata"].get("labels", {}).get(Label.MANAGED_BY) == MANAGED_BY)
 
 
 def _part(items: Iterable[Json], component: str) -> tuple[Json, ...]:

@@ -73,14 +73,20 @@ class TrainingView:
     """batch/v1 Jobs that train: they carry this training's label and are owned by its UID."""
     steps: tuple[Manifest, ...] = ()
     """Its Jobs that prepare."""
+    collections: tuple[Manifest, ...] = ()
+    """Its Jobs that delete packages which are kept no more."""
     pods: tuple[Manifest, ...] = ()
     """Pods of all those Jobs."""
     configs: tuple[Manifest, ...] = ()
     """The run ConfigMaps owned by this training."""
     step_configs: tuple[Manifest, ...] = ()
     """Those of its prepare steps."""
+    collection_configs: tuple[Manifest, ...] = ()
+    """Those of its collecting Jobs."""
     checkpoints: tuple[ModelCheckpoint, ...] = ()
     """ModelCheckpoints whose `spec.training` is this training."""
+    users: tuple[Manifest, ...] = ()
+    """Every ModelServing of the namespace, and every ModelCheckpoint that a person wrote: what they name is in use."""
     progress: Mapping[str, Sample[Progress]] = field(default_factory=dict)
     """By pod UID: the newest /progress document."""
 
