@@ -19,6 +19,8 @@ class Retention(Schema):
     keep: Annotated[int, Field(ge=1, le=1000)] = 10
     """How many of the newest are kept. Kept too: what a ModelServing of the namespace names, serves or may go back
     to, the two newest that passed the gate, and every package with a ModelCheckpoint that a person wrote."""
+    min_age_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 3600
+    """A package is not deleted before it is this old."""
 
 
 class ExpiringPackage(Schema):

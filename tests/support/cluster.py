@@ -202,6 +202,8 @@ class World:
         self.started: list[str] = []
         #: From a run's document to its final record: (exit code, termination message).
         self.train: Callable[[Json], tuple[int, str]] = lambda document: (0, "")
+        #: From what a collecting Job is told to its record.
+        self.collect: Callable[[Json], str] = lambda document: ""
         #: Whether a serving pod becomes ready.
         self.serves: Callable[[Json], bool] = lambda pod: True
 
@@ -241,13 +243,17 @@ class World:
             return
         pod = pods[-1]
         age = self._clock.now() - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        [container] = [item["name"] for item in job["spec"]["template"]["spec"]["containers"]]
         if age.total_seconds() < self.training_seconds:
-            self._set_container(pod, "trainer", {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}})
+            self._set_container(pod, container, {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}})
             return
         config = self._api.objects[Key("ConfigMap", job["metadata"]["namespace"], job["metadata"]["name"])]
-        code, message = self.train(json.loads(config["data"]["run.json"]))
+        if told := config["data"].get("collection.json"):
+            code, message = 0, self.collect(json.loads(told))
+        else:
+            code, message = self.train(json.loads(config["data"]["run.json"]))
         ended = {"exitCode": code, "message": message, "reason": "Completed" if code == 0 else "Error"}
-        self._set_container(pod, "trainer", {"terminated": ended}, "Succeeded" if code == 0 else "Failed")
+        self._set_container(pod, container, {"terminated": ended}, "Succeeded" if code == 0 else "Failed")
         kind = "Complete" if code == 0 else "Failed"
         stamp = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": kind, "status": "True", "reason": "", "lastTransitionTime": stamp}

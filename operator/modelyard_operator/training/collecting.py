@@ -33,7 +33,7 @@ def name_collection(view: TrainingView, collection: Collection, after: str) -> s
     """Return the Job's name: a function of what is to be deleted and of the collection before it."""
     named = [[item.checkpoint for item in collection.expire], collection.over]
     digits = fingerprint([view.training.metadata.uid, "collect", after, named])
-    return f"{view.training.metadata.name[:_LONGEST_PARENT].rstrip('-')}-{digits}"
+    return f"{f'{view.training.metadata.name}-collect'[:_LONGEST_PARENT].rstrip('-')}-{digits}"
 
 
 def render_collection(view: TrainingView, name: str, collection: Collection) -> tuple[Json, Json]:

@@ -28,8 +28,6 @@ from modelyard_operator.troubles import last_termination
 
 __all__ = ["Keeping", "forget_collected", "retain"]
 
-#: A package is not collected before it is this old.
-YOUNG = timedelta(hours=1)
 #: From one collection to the next.
 PERIOD = timedelta(hours=1)
 #: How long a package must have been out of everybody's sight before it is deleted.
@@ -106,7 +104,8 @@ def _unneeded(view: TrainingView, now: datetime) -> list[ExpiringPackage]:
     ordered = sorted(filter(_is_ours, view.checkpoints), key=recency, reverse=True)
     if not all(applies(item, gate) for item in ordered):
         return []
-    kept = ordered[: view.training.spec.retention.keep]
+    retention = view.training.spec.retention
+    kept = ordered[: retention.keep]
     kept += [item for item in ordered if passed(item, gate)][:_PASSED]
     names = {item.metadata.name for item in kept}
     # while its Job is there, a pod of it may still tell of the package
@@ -116,7 +115,7 @@ def _unneeded(view: TrainingView, now: datetime) -> list[ExpiringPackage]:
         for item in reversed(ordered)
         if item.metadata.name not in names
         and item.spec.run not in jobs
-        and (item.metadata.creation_timestamp or now) + YOUNG <= now
+        and (item.metadata.creation_timestamp or now) + timedelta(seconds=retention.min_age_seconds) <= now
         and not item.status.serving
         and item.spec.uri.startswith(f"{output}/runs/{item.spec.run}/attempts/")
     ]

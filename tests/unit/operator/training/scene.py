@@ -16,9 +16,12 @@ from tests.support.objects import DEFAULTS, NOW, ended_job, final_record, live, 
 
 Json = dict[str, Any]
 
-COMPONENTS = (Component.TRAINING, Component.PREPARE)
+COMPONENTS = (Component.TRAINING, Component.PREPARE, Component.COLLECT)
 #: Where a view has its Jobs and ConfigMaps, by component.
-FIELDS = {"Job": ("jobs", "steps"), "ConfigMap": ("configs", "step_configs")}
+FIELDS = {
+    "Job": ("jobs", "steps", "collections"),
+    "ConfigMap": ("configs", "step_configs", "collection_configs"),
+}
 
 
 def name_of(manifest: Manifest) -> str:
@@ -91,7 +94,9 @@ class Scene:
 
     def forget(self, kind: str, name: str) -> None:
         """Let an object be gone."""
-        for field in FIELDS[kind]:
+        if kind == "ModelCheckpoint":
+            self.see(checkpoints=tuple(item for item in self.view.checkpoints if item.metadata.name != name))
+        for field in FIELDS.get(kind, ()):
             self.see(**{field: tuple(item for item in getattr(self.view, field) if name_of(item) != name)})
 
     @property
