@@ -163,6 +163,14 @@ def _prepare_rules() -> tuple[Rule, ...]:
             refused=(steps({"module": None}), steps({"command": ["/prepare"]})),
         ),
         *_uri_rules("ModelTraining", "spec.prepare[].output.uri", output),
+        Rule(
+            "ModelTraining",
+            "spec.prepare[].output.uri",
+            "size(self) <= 960",
+            "the output of a prepare step must be at most 960 characters: its folder's name is added",
+            accepted=(output("s3://bucket/" + "a" * 900),),
+            refused=(output("s3://bucket/" + "a" * 990),),
+        ),
         _writable("ModelTraining", "spec.prepare[].output.uri", output),
         *_uri_rules("ModelTraining", "spec.prepare[].inputs[].uri", input_),
         Rule(

@@ -173,6 +173,8 @@ class Run(Preparing):
         `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
         one by more than `maxLoss` are not offered.
         """
+        if self._document.step is not None:
+            raise ConfigurationError("a step of spec.prepare writes data: run.write(...); only a training publishes")
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
             given = ", ".join(metrics) or "none"

@@ -17,6 +17,7 @@ from modelyard_operator.outcome import (
 )
 from modelyard_operator.scripts import TrainingScripts
 from modelyard_operator.store import Key, Store
+from modelyard_operator.training.jobs import is_going
 
 __all__ = ["checkpoint_view", "serving_view", "training_view"]
 
@@ -49,7 +50,8 @@ def training_view(
         step_configs=_part(configs, Component.PREPARE),
         collection_configs=_part(configs, Component.COLLECT),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
-        users=_users(store, key.namespace),
+        # asked for only when packages may be collected, and many
+        users=() if any(map(is_going, jobs)) else _users(store, key.namespace),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )
 

@@ -86,7 +86,8 @@ class TrainingView:
     checkpoints: tuple[ModelCheckpoint, ...] = ()
     """ModelCheckpoints whose `spec.training` is this training."""
     users: tuple[Manifest, ...] = ()
-    """Every ModelServing of the namespace, and every ModelCheckpoint that a person wrote: what they name is in use."""
+    """Every ModelServing of the namespace, and every ModelCheckpoint that a person wrote: what they name is in use.
+    Gathered only while none of the training's Jobs is at work."""
     progress: Mapping[str, Sample[Progress]] = field(default_factory=dict)
     """By pod UID: the newest /progress document."""
 

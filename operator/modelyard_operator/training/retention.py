@@ -80,8 +80,10 @@ def retain(view: TrainingView, run: CurrentRun | None, now: datetime) -> Keeping
         return Keeping(before.model_copy(update={"expiring": expiring, "since": _seconds(now)}), tidying)
     there = [item for item in view.checkpoints if item.metadata.name in listed and _is_ours(item)]
     if there:
-        return Keeping(known, Plan(tidying.apply, (*tidying.delete, *map(_deletion, there))))
-    over = _over(view, before, run.status.name, now)
+        # the grace is counted from when the last of them was seen
+        hiding = before.model_copy(update={"since": _seconds(now)})
+        return Keeping(hiding, Plan(tidying.apply, (*tidying.delete, *map(_deletion, there))))
+    over = _over(view, before, now)
     if not expiring and not over:
         return Keeping(known, tidying)
     rest = ((before.since or _LONG_AGO) + GRACE - now).total_seconds() if expiring else 0.0
@@ -156,7 +158,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _over(view: TrainingView, before: RetentionStatus, run: str, now: datetime) -> list[str]:
+def _over(view: TrainingView, before: RetentionStatus, now: datetime) -> list[str]:
     """Return runs that ended for good long enough ago, if one of them has not been collected yet."""
     last = before.last_time or _LONG_AGO
     jobs = {job["metadata"]["name"] for job in view.jobs if is_going(job)}

@@ -53,7 +53,12 @@ def test_a_step_fills_its_folder_and_says_so_and_is_not_run_again(step: Step):
     ("script", "code", "words"),
     [
         ("raise ValueError('no rows')\n", ExitCode.FAILED, "ValueError: no rows (train.py, line 1)"),
-        ("import modelyard; modelyard.run().publish\nimport nowhere\n", ExitCode.CONFIGURATION, "'nowhere'"),
+        ("import nowhere\n", ExitCode.CONFIGURATION, "'nowhere'"),
+        (
+            "import modelyard\nmodelyard.run().publish(0, features=0, labels=0, metrics={}, holdout={})\n",
+            ExitCode.CONFIGURATION,
+            "only a training publishes (train.py, line 2)",
+        ),
     ],
 )
 def test_a_step_that_raises_leaves_the_reason_and_no_marker(step: Step, script: str, code: ExitCode, words: str):
