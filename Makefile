@@ -1,13 +1,13 @@
 # Modelyard. `make help` lists what there is.
 # With CONTEXT=<kube context> (and REGISTRY=<registry> for images) everything uses an existing cluster instead of the
-# local one and never touches the machine.
+# local one and never touches the machine. FLAVOUR=gpu builds the training image with CUDA.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
-export CONTEXT REGISTRY
+export CONTEXT REGISTRY FLAVOUR
 export PYTHONPATH := .:operator:serving_image:training_image:local
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv

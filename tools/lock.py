@@ -18,6 +18,7 @@ SETS: dict[str, tuple[list[str], list[str]]] = {
     "operator": (["operator"], []),
     "serving": (["server", "s3"], []),
     "tensorflow": (["tensorflow"], []),
+    "tensorflow-gpu": (["gpu"], []),
     "training": (["trainer", "tensorflow", "s3", "data"], ["samples"]),
     "development": (
         ["operator", "server", "trainer", "tensorflow", "s3", "cli", "laptop"],

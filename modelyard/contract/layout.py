@@ -13,6 +13,7 @@ __all__ = [
     "join",
     "published_folder",
     "published_marker",
+    "run_folder",
     "state_folder",
     "state_marker",
     "state_prefix",

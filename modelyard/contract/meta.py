@@ -97,6 +97,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    PREPARED = "Prepared"
     TRAINED = "Trained"
     PUBLISHED = "Published"
     PASSED = "Passed"

@@ -20,6 +20,7 @@ __all__ = [
     "TLS_FOLDER",
     "VERIFICATION_FOLDER",
     "Annotation",
+    "Component",
     "Environment",
     "ExitCode",
     "Header",
@@ -60,6 +61,14 @@ class Label:
     RUN = f"{GROUP}/run"
     SERVING = f"{GROUP}/serving"
     REVISION = f"{GROUP}/revision"
+
+
+class Component:
+    """Values of the label COMPONENT on the Jobs of a training, their ConfigMaps and pods."""
+
+    TRAINING = "training"
+    PREPARE = "prepare"
+    COLLECT = "collect"
 
 
 class Annotation:
@@ -106,6 +115,8 @@ class Environment:
     SIGNING_KEY = "MODELYARD_SIGNING_KEY"
     """File with the private key that packages are signed with."""
     PVC_ROOT = "MODELYARD_PVC_ROOT"
+    OUTPUT = "MODELYARD_OUTPUT"
+    """URI of the folder that a prepare step fills."""
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
 
@@ -148,6 +159,7 @@ class Phase(StrEnum):
 
     STARTING = "Starting"
     DOWNLOADING = "Downloading"
+    PREPARING = "Preparing"
     TRAINING = "Training"
     SAVING = "Saving"
     PUBLISHING = "Publishing"
@@ -227,6 +239,8 @@ class RunDocument(Schema):
     optimise: Optimise = Optimise()
     stall_seconds: int | None = None
     """The script is ended when its progress stands still for so long; None: never."""
+    step: str | None = None
+    """Name of the prepare step that this is; None: it trains."""
     required_metrics: list[str] = Field(default_factory=list)
     """Metrics that the gate will ask for: publishing without one of them is refused early."""
 

@@ -20,6 +20,7 @@ from modelyard.contract.package import MANIFEST, Manifest
 from modelyard.contract.training import Checkpointing, DataSource
 from modelyard.contract.wire import Published, RunDocument
 from modelyard.training.checking.script import REQUIRED, UNKNOWN, Script
+from modelyard.training.preparing import local_sources
 from modelyard.training.progress import ProgressFile
 
 __all__ = ["LocalRun", "begin_local"]
@@ -138,7 +139,8 @@ def begin_local(arguments: Sequence[str], folder: Path, known: Settings | None =
         if reads and name not in reads.hyperparameters and not reads.reads_all:
             known_names = ", ".join(reads.hyperparameters) or "none"
             print(f"--set {name}: {script.name} never reads it; it reads {known_names}", file=sys.stderr, flush=True)
-    data = {name: _address(place) for name, place in [*known.data.items(), *options.data]}
+    places = [*local_sources(folder).items(), *known.data.items(), *options.data]
+    data = {name: _address(place) for name, place in places}
     settings = Settings(training, known.hyperparameters | dict(options.set), data, options.seed or 0)
     base = f"{training}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, number = base, 1

@@ -29,7 +29,7 @@ class ProgressFile:
         self._lock = threading.Lock()
 
     def tell(self, **changes: Any) -> None:
-        """Change fields of the progress; a change of phase or of what is saved or published is written at once."""
+        """Change fields of the progress; a new phase or message, or what is saved or published, is written at once."""
         with self._lock:
             self._change(changes)
 
@@ -38,7 +38,7 @@ class ProgressFile:
         self.progress = before.model_copy(update=changes)
         important = any(
             getattr(before, name) != getattr(self.progress, name)
-            for name in ("phase", "saved_step", "published", "resumed_step", "epoch")
+            for name in ("phase", "saved_step", "published", "resumed_step", "epoch", "message")
         )
         if important or self._clock() - self._written >= QUIET:
             self._write()

@@ -25,6 +25,7 @@ from modelyard.training.data import Data
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.local import LocalRun, Settings, begin_local
 from modelyard.training.parameters import Parameters, read_parameters
+from modelyard.training.preparing import Preparing
 from modelyard.training.progress import ProgressFile
 from modelyard.training.sources import Source
 from modelyard.training.state import State, StateStore
@@ -54,7 +55,7 @@ def run(
     return begun
 
 
-class Run:
+class Run(Preparing):
     """What a training script is given, and where it hands in what it made."""
 
     def __init__(
@@ -77,7 +78,10 @@ class Run:
         self.local = local
         self._store = open_store(document.output, environment)
         self._states = StateStore(self._store, document.run, document.checkpointing.keep)
-        self.resumed: State | None = self._states.newest()
+        trains = document.step is None
+        self.resumed: State | None = self._states.newest() if trains else None
+        if not trains:
+            self.progress.tell(phase=Phase.PREPARING)
         if self.resumed is not None:
             step = self.resumed.position.step
             self.progress.tell(resumed_step=step, saved_step=step)
@@ -221,6 +225,8 @@ class Run:
         one by more than `maxLoss` are not offered. `lookup` names features whose answers are computed beforehand, or
         gives the values of each; the others keep their defaults. Raises PublishError, FeatureError or StorageError.
         """
+        if self._document.step is not None:
+            raise ConfigurationError("a step of spec.prepare writes data: run.write(...); only a training publishes")
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
             given = ", ".join(metrics) or "none"

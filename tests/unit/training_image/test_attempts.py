@@ -44,15 +44,15 @@ class Trainer:
     """Attempts at one run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._attempts = 0
 
     def write(self, script: str, **document: object) -> None:
-        config = self._folder / "run"
+        config = self.folder / "run"
         config.mkdir(exist_ok=True)
         (config / "train.py").write_text(script)
         known = {"training": "clicks", "namespace": "team", "run": "clicks-1", "script": "train.py"}
-        known |= {"output": str(self._folder / "output")}
+        known |= {"output": str(self.folder / "output")}
         (config / "run.json").write_text(json.dumps(known | document))
 
     def start(self) -> tuple[subprocess.Popen, int]:
@@ -64,9 +64,9 @@ class Trainer:
         environment = {
             **os.environ,
             "PYTHONPATH": ":".join(map(str, paths)),
-            "MODELYARD_RUN": str(self._folder / "run" / "run.json"),
+            "MODELYARD_RUN": str(self.folder / "run" / "run.json"),
             "MODELYARD_ATTEMPT": f"pod-{self._attempts}",
-            "MODELYARD_TERMINATION_LOG": str(self._folder / "termination"),
+            "MODELYARD_TERMINATION_LOG": str(self.folder / "termination"),
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         command = [sys.executable, "-m", "modelyard_trainer", "--port", str(port)]
@@ -78,12 +78,12 @@ class Trainer:
 
     def end(self, process: subprocess.Popen) -> tuple[int, Termination]:
         output, _ = process.communicate(timeout=90)
-        text = (self._folder / "termination").read_text()
+        text = (self.folder / "termination").read_text()
         assert len(text) <= 4096, output
         return process.returncode, Termination.model_validate_json(text)
 
     def store(self):
-        return open_store(str(self._folder / "output"))
+        return open_store(str(self.folder / "output"))
 
 
 @pytest.fixture
