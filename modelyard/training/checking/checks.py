@@ -61,6 +61,10 @@ class _Checks:
     def against(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:
         """Yield what does not fit the manifest."""
         yield from self._target(spec, manifest)
+        for step in spec.prepare:
+            if step.script and step.script.file == self._path.name:
+                # a prepare step has inputs and hyperparameters of its own
+                spec = spec.model_copy(update={"data": step.inputs, "hyperparameters": step.hyperparameters})
         yield from self._data(spec, manifest)
         yield from self._hyperparameters(spec, manifest)
         yield from self._gate(spec, manifest)
@@ -81,7 +85,7 @@ class _Checks:
     def _publishing(self) -> Iterator[Finding]:
         if not self._script.begins_run:
             yield self._finding(1, "modelyard.run() is never called", "run = modelyard.run() at the beginning")
-        elif not self._script.calls("publish"):
+        elif not (self._script.calls("publish") or self._script.calls("write")):
             yield self._finding(1, "nothing is published: the run would fail at its end", "call run.publish(...)")
 
     def _paths(self) -> Iterator[Finding]:
@@ -112,16 +116,17 @@ class _Checks:
         if spec.script is None:
             fix = "check the program that it names"
             yield Finding(manifest.file, manifest.line("spec"), "the manifest runs no script", fix, refused=False)
-        elif spec.script.file != self._path.name:
+        elif self._path.name not in {spec.script.file, *(step.script.file for step in spec.prepare if step.script)}:
             line = manifest.line("spec", "script", "file")
             what = f"spec.script.file is {spec.script.file}, this script is {self._path.name}"
             yield Finding(manifest.file, line, what, "make them the same: the file is the ConfigMap's key")
 
     def _data(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:
         known = [source.name for source in spec.data]
+        made = [step.name for step in spec.prepare]
         used = self._script.names("data") + self._script.names("path")
         for name, line in used:
-            if name not in known:
+            if name not in known + made:
                 fix = f"add a source of that name to spec.data of {manifest.file}"
                 yield self._finding(line, f"spec.data has no {name}; there are: {', '.join(known) or 'none'}", fix)
         calls = len(self._script.calls("data")) + len(self._script.calls("path"))

@@ -48,7 +48,8 @@ def found(folder: Path, script: str = SCRIPT, manifest: str | None = MANIFEST) -
 @pytest.mark.parametrize("sample", ["digits", "flights"])
 def test_nothing_is_found_in_the_samples(sample: str):
     folder = ROOT / "config/samples" / sample
-    assert check(folder / "train.py", folder / "training.yaml") == []
+    for script in folder.glob("*.py"):
+        assert check(script, folder / "training.yaml") == []
 
 
 def test_nothing_is_found_in_a_script_that_fits_its_manifest(tmp_path: Path):
