@@ -112,7 +112,7 @@ class _Checks:
     def _publishing(self) -> Iterator[Finding]:
         if not self._script.begins_run:
             yield self._finding(1, "modelyard.run() is never called", "run = modelyard.run() at the beginning")
-        elif not self._prepares and not self._script.calls("publish"):
+        elif not (self._prepares or self._script.calls("publish") or self._script.calls("write")):
             yield self._finding(1, "nothing is published: the run would fail at its end", "call run.publish(...)")
 
     def _paths(self) -> Iterator[Finding]:
