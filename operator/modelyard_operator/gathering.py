@@ -42,6 +42,7 @@ def training_view(
         jobs=jobs,
         pods=pods,
         configs=_owned(store.related("ConfigMap", key), training),
+        links=_owned((*store.related("Service", key), *store.related("NetworkPolicy", key)), training),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )

@@ -73,6 +73,8 @@ class TrainingView:
     """Pods of those Jobs."""
     configs: tuple[Manifest, ...] = ()
     """The run ConfigMaps owned by this training."""
+    links: tuple[Manifest, ...] = ()
+    """The Service and the NetworkPolicy of a training of several processes."""
     checkpoints: tuple[ModelCheckpoint, ...] = ()
     """ModelCheckpoints whose `spec.training` is this training."""
     progress: Mapping[str, Sample[Progress]] = field(default_factory=dict)

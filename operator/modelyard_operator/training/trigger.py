@@ -1,7 +1,7 @@
 """Trigger: which run the training calls for. Its name is a function of what is trained, so it is made once.
 
 What is trained: image, script content or module or command, hyperparameters, data, output, seed, and the retrain
-token. Not: gate, suspend, limits, resources, scheduling, storage access, and not the image that the operator was
+token, and how it is distributed. Not: gate, suspend, limits, resources, scheduling, queue, storage access, and not the image that the operator was
 installed with: upgrading the operator must not train every model anew.
 """
 
@@ -66,6 +66,8 @@ def hash_trained(training: ModelTraining, script: str | None) -> str:
         "output": spec.output.document(),
         "seed": spec.seed,
     }
+    if spec.distribution is not None:
+        trained["distribution"] = spec.distribution.document()
     return fingerprint(trained, 16)
 
 
