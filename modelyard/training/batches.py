@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelyard.model.encoders import Array
+from modelyard.training.sharing import Shares
 
 __all__ = ["Batches"]
 
@@ -13,8 +14,19 @@ __all__ = ["Batches"]
 class Batches:
     """Shuffled batches of arrays in memory; `dataset` is what `fit` takes."""
 
-    def __init__(self, arrays: Any, *, batch_size: int, seed: int, shuffle: bool = True) -> None:
-        """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs."""
+    def __init__(
+        self,
+        arrays: Any,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs.
+
+        With a strategy each of its replicas takes its part of every batch; raise ConfigurationError if it cannot.
+        """
         lengths = {len(array) for array in tf.nest.flatten(arrays)}
         if len(lengths) != 1:
             raise ValueError(f"the arrays have {', '.join(map(str, sorted(lengths)))} rows: as many each are expected")
@@ -25,14 +37,36 @@ class Batches:
         self._order = order = tf.Variable(self.order(0), trainable=False)
         self._first = first = tf.Variable(0, trainable=False, dtype=tf.int64)
 
-        def batch(place: Any) -> Any:
-            rows = order[place * batch_size : (place + 1) * batch_size]
+        def rows_of(place: Any) -> Any:
+            return order[place * batch_size : (place + 1) * batch_size]
+
+        def batch(rows: Any) -> Any:
             return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
 
-        places = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
-        self.dataset = places.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
-        self.dataset.cardinality = lambda: self.steps
+        def places() -> tf.data.Dataset:
+            return tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
+
+        def read(numbers: tf.data.Dataset, function: Any) -> tf.data.Dataset:
+            return numbers.map(function, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+        self.example = lambda: batch(rows_of(0))
+        """Returns the first batch of the epoch, whole."""
+        if strategy is None:
+            self.dataset = read(places(), lambda place: batch(rows_of(place)))
+            # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
+            self.dataset.cardinality = lambda: self.steps
+            return
+        shares = Shares(strategy, rows=self._rows, batch_size=batch_size)
+
+        def part(place: Any, replica: Any) -> Any:
+            return shares.take(batch, rows_of(place), tf.cast(replica, tf.int32))
+
+        def local(start: int, count: int) -> tf.data.Dataset:
+            replicas = tf.data.Dataset.range(start, start + count)
+            pairs = places().flat_map(lambda place: replicas.map(lambda replica: (place, replica)))
+            return read(pairs, part)
+
+        self.dataset = shares.distribute(local, self.steps)
 
     @property
     def steps(self) -> int:

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from modelyard.contract import layout
 from modelyard.contract.package import Features, Labels
 from modelyard.contract.wire import Environment, Phase, Published, RunDocument
 from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
 from modelyard.model.publishing import Publication, publish
-from modelyard.model.storage import open_store
+from modelyard.model.storage import NotFound, open_store
 from modelyard.model.storage.files import FileStore
+from modelyard.training.distributing import Group, join, place_of
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.progress import ProgressFile
 from modelyard.training.state import State, StateStore
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from modelyard.training.batches import Batches
 
 __all__ = ["Run", "run"]
+
+#: Seconds between two looks for what the chief publishes.
+_LOOK_SECONDS = 0.5
 
 Value = TypeVar("Value", bool, int, float, str, list[Any], dict[str, Any])
 
@@ -51,6 +56,9 @@ class Run:
     ) -> None:
         self._document = document
         self._environment = environment
+        self._place = place_of(environment)
+        # before anything else that TensorFlow is asked to do
+        self.group: Group | None = join(self._place) if self._place else None
         self.name = document.run
         self.attempt = attempt
         self.checkpointing = document.checkpointing
@@ -120,18 +128,37 @@ class Run:
         """Epochs that an earlier attempt finished: pass it to `fit`."""
         return self.resumed.position.epoch if self.resumed else 0
 
+    @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """The strategy of `spec.distribution`, whose scope the model is made and compiled in; else one that does nothing."""
+        import tensorflow as tf
+
+        return self.group.strategy if self.group else tf.distribute.get_strategy()
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process saves states and publishes; always true for one that trains alone."""
+        return self._place is None or self._place.is_chief
+
+    @property
+    def is_evaluator(self) -> bool:
+        """Whether this process is the evaluator of `spec.distribution`."""
+        return self._place is not None and self._place.type == "evaluator"
+
     def batches(self, *arrays: Any, batch_size: int = 32, shuffle: bool = True) -> tf.data.Dataset:
         """Return what `fit` takes: `(x, y)` or `(x, y, weights)` in batches, shuffled anew each epoch by the seed.
 
         Each argument is an array or a mapping of them, all with as many rows; raise ValueError if they differ. A run
-        that trains on these batches is resumed within an epoch, at the very batch.
+        that trains on these batches is resumed within an epoch, at the very batch. Of several workers each gets its
+        part of every batch.
         """
         from modelyard.training.batches import Batches
 
         # they are shuffled already, and an epoch that is gone on with is shorter: Keras need not worry
         for message in ("`shuffle=True` was passed, but will be ignored", "Your input ran out of data"):
             warnings.filterwarnings("ignore", message=message)
-        self.current = Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle)
+        strategy = self.group.strategy if self.group and self.group.in_step else None
+        self.current = Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle, strategy=strategy)
         return self.current.dataset
 
     @property
@@ -167,7 +194,7 @@ class Run:
 
         `holdout` holds raw feature columns that training did not see, `samples` raw requests to replay before serving.
         `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
-        one by more than `maxLoss` are not offered.
+        one by more than `maxLoss` are not offered. Of several workers the chief publishes; the others wait for it.
         """
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
@@ -176,10 +203,14 @@ class Run:
                 f"spec.gate.metrics asks for {', '.join(missing)}; publish(metrics=...) gives {given}"
             )
         self.progress.tell(phase=Phase.PUBLISHING, metrics={name: float(value) for name, value in metrics.items()})
+        if self.group is not None and self.group.in_step:
+            model = self.group.plain(model)
+        if not self.is_chief:
+            return self._await_published()
         publication = Publication(
             name=self._document.training,
             run=self.name,
-            step=self.progress.progress.step or (self.resumed.position.step if self.resumed else 0),
+            step=self._step,
             attempt=self.attempt,
             features=features,
             labels=labels,
@@ -193,6 +224,19 @@ class Run:
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
         print(f"published {published.uri} {published.digest}", flush=True)
         return published
+
+    @property
+    def _step(self) -> int:
+        return self.progress.progress.step or (self.resumed.position.step if self.resumed else 0)
+
+    def _await_published(self) -> Published:
+        """Return what the chief publishes of this step. If the chief is lost, so is this process, from outside."""
+        marker = layout.published_marker(self.name, self._step)
+        while True:
+            try:
+                return Published.model_validate_json(self._store.read(marker))
+            except NotFound:
+                time.sleep(_LOOK_SECONDS)
 
 
 def _local_document(arguments: Sequence[str]) -> RunDocument:
