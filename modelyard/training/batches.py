@@ -1,5 +1,6 @@
 """Batches whose order is known from the seed and the epoch alone, so that a resumed run goes on within an epoch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Batches:
         def read(numbers: tf.data.Dataset, function: Any) -> tf.data.Dataset:
             return numbers.map(function, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-        self.example = lambda: batch(rows_of(0))
+        self.example: Callable[[], Any] = lambda: batch(rows_of(0))
         """Returns the first batch of the epoch, whole."""
         if strategy is None:
             self.dataset = read(places(), lambda place: batch(rows_of(place)))

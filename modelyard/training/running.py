@@ -130,7 +130,7 @@ class Run:
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
-        """The strategy of `spec.distribution`, whose scope the model is made and compiled in; else one that does nothing."""
+        """The strategy of `spec.distribution`: the model is made and compiled in its scope. Alone: one without effect."""
         import tensorflow as tf
 
         return self.group.strategy if self.group else tf.distribute.get_strategy()

@@ -41,7 +41,8 @@ def build(noise):
     hidden = keras.layers.BatchNormalization(synchronized=True)(hidden)
     if noise:
         hidden = keras.layers.Dropout(0.3)(hidden)
-    y = {name: keras.layers.Dense(n, activation="sigmoid", name=name)(hidden) for name, n in (("click", 1), ("tags", 3))}
+    sizes = {"click": 1, "tags": 3}
+    y = {name: keras.layers.Dense(n, activation="sigmoid", name=name)(hidden) for name, n in sizes.items()}
     model = keras.Model(x, y)
     model.compile("adam", "binary_crossentropy", metrics={"click": "accuracy"})
     return model

@@ -9,7 +9,17 @@ from modelyard.contract.wire import Label
 from modelyard_operator.outcome import Manifest, TrainingView
 from modelyard_operator.troubles import created_at, parse_time
 
-__all__ = ["ended_at", "failure", "find_job", "has_ended", "has_succeeded", "is_going", "pods_of", "queue_of", "reason_of"]
+__all__ = [
+    "ended_at",
+    "failure",
+    "find_job",
+    "has_ended",
+    "has_succeeded",
+    "is_going",
+    "pods_of",
+    "queue_of",
+    "reason_of",
+]
 
 _REASONS = {
     "DeadlineExceeded": TrainingReason.DEADLINE_EXCEEDED,

@@ -1,8 +1,8 @@
 """Trigger: which run the training calls for. Its name is a function of what is trained, so it is made once.
 
-What is trained: image, script content or module or command, hyperparameters, data, output, seed, and the retrain
-token, and how it is distributed. Not: gate, suspend, limits, resources, scheduling, queue, storage access, and not the image that the operator was
-installed with: upgrading the operator must not train every model anew.
+What is trained: image, script content or module or command, hyperparameters, data, output, seed, distribution, and
+the retrain token. Not: gate, suspend, limits, resources, scheduling, queue, storage access, and not the image that
+the operator was installed with: upgrading the operator must not train every model anew.
 """
 
 from dataclasses import dataclass
