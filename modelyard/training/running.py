@@ -130,7 +130,7 @@ class Run:
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
-        """The strategy of `spec.distribution`: the model is made and compiled in its scope. Alone: one without effect."""
+        """The strategy of `spec.distribution`: make and compile the model in its scope. Alone: one without effect."""
         import tensorflow as tf
 
         return self.group.strategy if self.group else tf.distribute.get_strategy()
@@ -203,7 +203,7 @@ class Run:
                 f"spec.gate.metrics asks for {', '.join(missing)}; publish(metrics=...) gives {given}"
             )
         self.progress.tell(phase=Phase.PUBLISHING, metrics={name: float(value) for name, value in metrics.items()})
-        if self.group is not None and self.group.in_step:
+        if self.group is not None:
             model = self.group.plain(model)
         if not self.is_chief:
             return self._await_published()

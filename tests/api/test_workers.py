@@ -1,4 +1,4 @@
-"""Two worker processes on this machine against one: the same maths, one state, one package."""
+"""Processes on this machine that train one model: two workers do the maths of one; a coordinator and its servers."""
 
 import json
 import os
@@ -73,24 +73,68 @@ result["published"] = published.document()
 open(os.environ["RESULT"], "w").write(json.dumps(result))
 """
 
+COORDINATED = """
+import json, os
+import keras
+import numpy as np
+import modelyard
+from tests.support.packages import FEATURES, LABELS, SAMPLES, keras_model
+
+run = modelyard.run()      # workers and parameter servers stay in here
+import tensorflow as tf
+
+price = np.linspace(-2, 2, 64).astype("float32")
+click = (price > 0)[:, None].astype("float32")
+coordinator = tf.distribute.coordinator.ClusterCoordinator(run.strategy)
+with run.strategy.scope():
+    model, optimizer = keras_model(), keras.optimizers.SGD(0.5)
+    optimizer.build(model.trainable_variables)
+
+def rows(context=None):
+    return tf.data.Dataset.from_tensor_slices((price, click)).shuffle(64, seed=1).repeat().batch(16)
+
+batches = iter(coordinator.create_per_worker_dataset(lambda: run.strategy.distribute_datasets_from_function(rows)))
+
+@tf.function
+def step(batches):
+    def work(batch):
+        x, y = batch
+        with tf.GradientTape() as tape:
+            outputs = model({"price": x, "country": tf.ones_like(x, tf.int32)}, training=True)
+            loss = tf.reduce_mean(keras.losses.binary_crossentropy(y, outputs["click"]))
+        pairs = zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        used = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        optimizer.apply([gradient for gradient, _ in used], [variable for _, variable in used])
+        return loss
+    return run.strategy.run(work, args=(next(batches),))
+
+losses = [coordinator.schedule(step, args=(batches,)) for _ in range(60)]
+coordinator.join()
+first, last = (float(losses[place].fetch()) for place in (0, -1))
+holdout = {"price": np.linspace(0, 100, 20), "country": ["nl"] * 20}
+published = run.publish(model, features=FEATURES, labels=LABELS, metrics={"loss": last}, holdout=holdout,
+                        samples=SAMPLES)
+open(os.environ["RESULT"], "w").write(json.dumps({"first": first, "last": last, "token": published.token}))
+"""
+
 
 class Workers:
     """Attempts of as many processes at one run."""
 
-    def __init__(self, folder: Path, **hyperparameters: Any) -> None:
+    def __init__(self, folder: Path, script: str = SCRIPT, **hyperparameters: Any) -> None:
         self._folder = folder
         document = {"training": "clicks", "namespace": "team", "run": "clicks-1", "seed": 7}
         document |= {"output": str(folder / "output"), "hyperparameters": hyperparameters}
         document |= {"checkpointing": {"everySteps": 3}}
         (folder / "run.json").write_text(json.dumps(document))
-        (folder / "train.py").write_text(SCRIPT)
+        (folder / "train.py").write_text(script)
         self._attempts = 0
 
     def run(self, count: int) -> list[int]:
         """Run them to their ends; return their exit codes."""
         self._attempts += 1
         cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
-        processes = [self._start(index, cluster if count > 1 else {}) for index in range(count)]
+        processes = [self.start("worker", index, cluster if count > 1 else {}) for index in range(count)]
         outputs = [process.communicate(timeout=120)[0].decode() for process in processes]
         self.output = "\n".join(outputs)
         return [process.returncode for process in processes]
@@ -102,8 +146,8 @@ class Workers:
     def markers(self) -> list[str]:
         return open_store(str(self._folder / "output")).list("runs/clicks-1/published")
 
-    def _start(self, index: int, cluster: Mapping[str, list[str]]) -> subprocess.Popen[bytes]:
-        told = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+    def start(self, kind: str, index: int, cluster: Mapping[str, list[str]]) -> subprocess.Popen[bytes]:
+        told = {"cluster": cluster, "task": {"type": kind, "index": index}}
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -175,3 +219,22 @@ def test_a_worker_that_is_killed_ends_the_other_which_resumes_with_it(undisturbe
     assert 8 - 2 * 3 <= told["savedStep"] <= 8
     assert workers.run(2) == [0, 0], workers.output
     assert workers.result(0)["history"] == undisturbed.result(0)["history"]
+
+
+def test_a_coordinator_trains_through_its_servers_and_publishes(tmp_path: Path):
+    workers = Workers(tmp_path, COORDINATED)
+    ports = iter(free_ports(4))
+    counts = {"chief": 1, "worker": 2, "ps": 1}
+    cluster = {kind: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for kind, count in counts.items()}
+    servers = [workers.start(kind, n, cluster) for kind in ("worker", "ps") for n in range(counts[kind])]
+    chief = workers.start("chief", 0, cluster)
+    output = chief.communicate(timeout=120)[0].decode()
+    assert chief.returncode == 0, output
+    result = workers.result(0)
+    assert result["last"] < result["first"] / 2
+    assert result["token"] == "pod-0-0"
+    assert workers.markers == ["runs/clicks-1/published/0.json"]
+    assert [server.poll() for server in servers] == [None, None, None]
+    for server in servers:
+        server.send_signal(signal.SIGTERM)
+    assert [server.wait(20) for server in servers] == [-signal.SIGTERM] * 3

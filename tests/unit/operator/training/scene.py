@@ -86,7 +86,8 @@ class Scene:
             "Job": {"jobs": tuple(job for job in self.view.jobs if job["metadata"]["name"] != name)},
             "ConfigMap": {"configs": tuple(item for item in self.view.configs if item["metadata"]["name"] != name)},
         }
-        self.see(**kept[kind])
+        links = tuple(item for item in self.view.links if (item["kind"], item["metadata"]["name"]) != (kind, name))
+        self.see(**kept.get(kind, {"links": links}))
 
     def _applied(self, manifest: Json) -> None:
         name = manifest["metadata"]["name"]
@@ -94,7 +95,8 @@ class Scene:
             body = manifest | {"metadata": metadata(name, age=-len(self.view.checkpoints)) | manifest["metadata"]}
             self.see(checkpoints=(*self.view.checkpoints, ModelCheckpoint.read(body)))
             return
-        field = {"Job": "jobs", "ConfigMap": "configs"}[manifest["kind"]]
-        known = {item["metadata"]["name"]: dict(item) for item in getattr(self.view, field)}
-        known[name] = {**live(manifest), "status": known.get(name, {}).get("status", {})}
+        field = {"Job": "jobs", "ConfigMap": "configs"}.get(manifest["kind"], "links")
+        known = {(item["kind"], item["metadata"]["name"]): dict(item) for item in getattr(self.view, field)}
+        key = (manifest["kind"], name)
+        known[key] = {**live(manifest), "status": known.get(key, {}).get("status", {})}
         self.see(**{field: tuple(known.values())})
