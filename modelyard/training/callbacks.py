@@ -20,6 +20,9 @@ from modelyard.training.state import Position, State, StateStore, capture, rando
 
 __all__ = ["RunCallback"]
 
+#: Ends the epoch and not the training; whoever ends the training says True.
+_EPOCH = "epoch"
+
 
 class Host(Protocol):
     """What the callback needs of its run."""
@@ -55,7 +58,6 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._stopping = False
         self._batches: Batches | None = None
         self._last: State | None = None
-        self._continued: State | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Go back to the saved state, if there is one, and end in order when told to."""
@@ -100,7 +102,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._tell(metrics=_rounded(metrics))
         # the last batch of an epoch is saved with the epoch
         if self._batches is not None and self._batch == self._batches.steps != batch + 1:
-            self._continued = capture(self.model, Position(self._step, self._epoch))
+            # the epoch began at a later batch: Keras would ask for more, which moves seeds and counts on
+            self.model.stop_training = self.model.stop_training or _EPOCH
         elif self._batches is not None and self._batch < self._batches.steps:
             stop, save = self._decide()
             if save:
@@ -112,10 +115,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the state if it is time, and leave if that was asked for."""
-        if self._continued is not None:
-            # in an epoch that began at a later batch Keras asked for one batch too many, which moves random seeds on
-            restore(self.model, self._continued)
-            self._continued = None
+        if self.model.stop_training is _EPOCH:
+            self.model.stop_training = False
         self._epoch, self._batch = epoch + 1, 0
         metrics = _numbers(logs)
         self.history.append(metrics)
