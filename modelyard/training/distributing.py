@@ -144,7 +144,7 @@ class Group:
         return [float(value) for value in self._sum(tf.constant([float(number) for number in numbers], tf.float64))]
 
     def plain(self, model: Any) -> Any:
-        """Return a copy of a Keras model that belongs to this process alone; every script calls it at the same place."""
+        """Return a copy of a Keras model that is this process alone's; every script calls it at the same place."""
         import keras
         import tensorflow as tf
 
