@@ -77,6 +77,11 @@ class Encoder:
         """The features that a request may give."""
         return tuple(self._columns)
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What stands for a feature that a request does not give, for those that have it."""
+        return {name: column.default for name, column in self._columns.items() if column.default is not None}
+
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
         """Encode requests: one mapping of feature name to raw value a row; raise FeatureError."""
         problems = self._unknown({name for row in rows for name in row})

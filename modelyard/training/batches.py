@@ -1,7 +1,7 @@
 """Batches whose order is known from the seed and the epoch alone, so that a resumed run goes on within an epoch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,22 @@ import tensorflow as tf
 from modelyard.model.encoders import Array
 from modelyard.training.sharing import Shares
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "Resumable"]
+
+
+class Resumable(Protocol):
+    """Batches of a known order: what a run needs to go on with the very batch that is next."""
+
+    @property
+    def dataset(self) -> Any:
+        """What `fit` takes."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of a whole epoch."""
+
+    def begin_epoch(self, epoch: int, first: int = 0) -> None:
+        """Say which epoch the next pass over the dataset is, and which batch it begins with."""
 
 
 class Batches:
@@ -23,10 +38,12 @@ class Batches:
         seed: int,
         shuffle: bool = True,
         strategy: tf.distribute.Strategy | None = None,
+        then: Callable[..., Any] | None = None,
     ) -> None:
         """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs.
 
         With a strategy each of its replicas takes its part of every batch; raise ConfigurationError if it cannot.
+        `then` makes of each batch what is trained on, several batches at a time.
         """
         lengths = {len(array) for array in tf.nest.flatten(arrays)}
         if len(lengths) != 1:
@@ -48,10 +65,11 @@ class Batches:
             return tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
 
         def read(numbers: tf.data.Dataset, function: Any) -> tf.data.Dataset:
-            return numbers.map(function, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+            chosen = numbers.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+            if then is not None:
+                chosen = chosen.map(then, num_parallel_calls=tf.data.AUTOTUNE)
+            return chosen.prefetch(tf.data.AUTOTUNE)
 
-        self.example: Callable[[], Any] = lambda: batch(rows_of(0))
-        """Returns the first batch of the epoch, whole."""
         if strategy is None:
             self.dataset = read(places(), lambda place: batch(rows_of(place)))
             # Keras takes the length of every epoch from here, and ends one early that begins at a later batch

@@ -11,7 +11,7 @@ import keras
 
 from modelyard.contract.training import Checkpointing
 from modelyard.contract.wire import ExitCode, Phase
-from modelyard.training.batches import Batches
+from modelyard.training.batches import Resumable
 from modelyard.training.distributing import Group
 from modelyard.training.errors import DivergedError
 from modelyard.training.progress import QUIET, ProgressFile
@@ -31,7 +31,7 @@ class Host(Protocol):
     attempt: str
     progress: ProgressFile
     resumed: State | None
-    current: Batches | None
+    current: Resumable | None
     group: Group | None
 
 
@@ -56,7 +56,7 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._started_at, self._started_step = clock(), self._step
         self._quiet_until = 0.0
         self._stopping = False
-        self._batches: Batches | None = None
+        self._batches: Resumable | None = None
         self._last: State | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -71,7 +71,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if resumed is not None:
             if resumed.position.batch and self._batches is not None:
                 # one look at a batch makes the variables of the metrics
-                self.model.test_on_batch(*self._batches.example())
+                batch = next(iter(self._batches.dataset))
+                self.model.test_on_batch(*(self._group.local(batch) if self._group else batch))
             restore(self.model, resumed)
         signal.signal(signal.SIGTERM, self._stop)
         steps, epochs = self._steps_per_epoch(), self.params.get("epochs")

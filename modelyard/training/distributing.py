@@ -143,11 +143,19 @@ class Group:
             )
         return [float(value) for value in self._sum(tf.constant([float(number) for number in numbers], tf.float64))]
 
+    def local(self, batch: Any) -> Any:
+        """Return this process's part of a batch of the strategy's dataset."""
+        import tensorflow as tf
+
+        return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], batch)
+
     def plain(self, model: Any) -> Any:
         """Return a copy of a Keras model that is this process alone's; every script calls it at the same place."""
         import keras
         import tensorflow as tf
 
+        if not isinstance(model, keras.Model):
+            return model
         weights = model.get_weights()
         with tf.distribute.get_strategy().scope():
             copy = keras.models.clone_model(model)

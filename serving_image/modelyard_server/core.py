@@ -40,7 +40,7 @@ class Core:
         self.version = version or model.version
         self.options = options
         self.computing = computing
-        self.memory = Memory(model.lookup if options.lookup else {}, options.cache.entries)
+        self.memory = Memory(model.lookup if options.lookup else None, options.cache.entries)
         self.watch = Watch(model.baseline, model.features, model.labels, tuple(model.encoder.inputs))
         self.telling = Telling(self.name, self.version, options.objective)
         computing.observe_batch = self.telling.observe_batch

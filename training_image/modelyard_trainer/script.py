@@ -8,12 +8,23 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract.wire import Environment, ExitCode
-from modelyard.training.errors import ConfigurationError, DivergedError
+from modelyard.model.signing import SignatureProblem
+from modelyard.model.sources import PublishError
+from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
 __all__ = ["code_of", "describe", "main"]
 
 #: What no repeat mends.
-_MISTAKES = (ConfigurationError, DivergedError, ImportError, SyntaxError, NameError, FileNotFoundError)
+_MISTAKES = (
+    ConfigurationError,
+    DivergedError,
+    PublishError,
+    SignatureProblem,
+    ImportError,
+    SyntaxError,
+    NameError,
+    FileNotFoundError,
+)
 
 
 #: What TensorFlow raises in a process whose peer is gone.
@@ -49,8 +60,9 @@ def main(arguments: list[str]) -> int:
         else:
             sys.path.insert(0, str(Path(target).parent))
             runpy.run_path(target, run_name="__main__")
-    except Exception as error:
+    except Exception as raised:
         traceback.print_exc()
+        error = raised_within(raised)
         code = code_of(error, is_distributed=Environment.TF_CONFIG in os.environ)
         lost = "another task was lost: " if code == ExitCode.INTERRUPTED else ""
         failure_path.write_text(json.dumps({"code": int(code), "message": lost + describe(error, target)}))

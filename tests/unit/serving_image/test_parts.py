@@ -14,9 +14,21 @@ import numpy as np
 import pytest
 from multidict import CIMultiDict
 
-from modelyard.contract.package import Baseline, Distribution, Features, Labels, NumberFeature, Output, OutputKind
+from modelyard.contract.package import (
+    Baseline,
+    Distribution,
+    Features,
+    IntegerFeature,
+    Labels,
+    Lookup,
+    LookupAxis,
+    NumberFeature,
+    Output,
+    OutputKind,
+)
 from modelyard.contract.wire import Published, ServingSummary
 from modelyard.model.features import Encoder
+from modelyard.model.lookup import LookupTable
 from modelyard.model.sketches import describe_column
 from modelyard_server.access import KeyRing
 from modelyard_server.asking import Answer, Ask, RequestError
@@ -57,15 +69,16 @@ def test_without_any_key_nobody_is_let_in(tmp_path: Path):
 
 
 def test_the_least_recently_used_answer_goes_first():
-    table = {(9,): {"y": np.array([9.0])}}
-    memory = Memory(table, entries=2)
+    encoder = Encoder(Features(features=[IntegerFeature(name="x", minimum=0, maximum=9)]))
+    domain = Lookup(variant="float32", rows=1, axes=[LookupAxis(feature="x", values=[9])])
+    memory = Memory(LookupTable(domain, {"y": np.array([9.0])}, encoder), entries=2)
     for value in (1, 2):
         assert memory.find([value]) is None
         memory.keep([value], {"y": np.array([float(value)])})
     assert memory.find([1]) is not None
     memory.keep([3], {"y": np.array([3.0])})
     assert memory.find([2]) is None
-    assert memory.find([9]) is table[(9,)]
+    assert memory.find([9]) == {"y": np.array([9.0])}
     assert memory.find([np.zeros(3)]) is None
     assert (memory.lookup_hits, memory.cache_hits, memory.misses) == (1, 1, 3)
 
