@@ -32,6 +32,7 @@ from modelyard.model.lookup import LARGEST_TABLE, declare_lookup, open_lookup, w
 from modelyard.model.publishing import publish
 from modelyard.model.sources import PublishError
 from tests.support.packages import NOW, keras_model, publication, store
+from tests.support.server import Server
 
 LABELS = Labels(outputs=[Output(name="y", kind=OutputKind.REGRESSION)])
 FEATURES = Features(
@@ -134,6 +135,21 @@ def test_a_package_answers_out_of_its_table_what_it_would_compute(tmp_path: Path
         assert model.predict(row) == model.answerer.rows(found)[0]
     assert model.lookup.find(model.encoder.encode_row({"price": 11})) is None
     model.predict({"price": 11})
+
+
+def test_a_server_answers_out_of_the_table_and_counts_it(tmp_path: Path):
+    declared = {"price": [10, 80], "country": None}
+    published = publish(keras_model(), publication(lookup=declared), store(tmp_path), lambda: NOW)
+    expected = modelyard.open(published.uri).predict({"price": 80})
+    server = Server(tmp_path, published.uri, published.digest).await_ready()
+    try:
+        assert server.ask("/v1/models/clicks:predict?price=80")[1] == {"predictions": [expected]}
+        server.ask("/v1/models/clicks:predict?price=81")
+        metrics = server.ask("/metrics", port=server.status)[1]
+    finally:
+        assert server.end() == 0
+    [hits] = [line for line in metrics.splitlines() if line.startswith("modelyard_lookup_hits_total{")]
+    assert hits.endswith(" 1.0")
 
 
 def test_a_damaged_table_is_refused_and_another_variants_is_not_used(tmp_path: Path):
