@@ -102,6 +102,9 @@ def _training_rules() -> tuple[Rule, ...]:
     def gate(**threshold: float) -> Document:
         return {"spec": {"gate": {"metrics": [{"name": "accuracy", **threshold}]}}}
 
+    def publish(**fields: str) -> Document:
+        return {"spec": {"publish": fields}}
+
     return (
         _name_rule("ModelTraining", 43, "the names of its runs and pods are made from it"),
         Rule(
@@ -133,6 +136,14 @@ def _training_rules() -> tuple[Rule, ...]:
             "the floor of a gate metric must not be above its ceiling",
             accepted=(gate(floor=0.1, ceiling=0.2),),
             refused=(gate(floor=0.3, ceiling=0.2),),
+        ),
+        Rule(
+            "ModelTraining",
+            "spec.publish",
+            "self.when != 'Improved' || has(self.metric) && has(self.mode)",
+            "publish.when Improved needs the metric that is watched and the mode: Min or Max, whichever is better",
+            accepted=(publish(when="Improved", metric="val_loss", mode="Min"), publish(when="End")),
+            refused=(publish(when="Improved", metric="val_loss"), publish(when="Improved", mode="Max")),
         ),
         *_toleration_rules("ModelTraining"),
         *_distribution_rules(),

@@ -28,11 +28,14 @@ __all__ = [
     "DataSource",
     "FinishedRun",
     "Gate",
+    "MetricMode",
     "MetricThreshold",
     "ModelTraining",
     "Optimise",
     "OutputTarget",
     "PrepareStep",
+    "Publish",
+    "PublishWhen",
     "PublishedCheckpoint",
     "RunPhase",
     "RunStatus",
@@ -146,6 +149,33 @@ class Signing(Schema):
     """The key's name in the Secret."""
 
 
+class PublishWhen(StrEnum):
+    """When a run publishes."""
+
+    END = "End"
+    IMPROVED = "Improved"
+
+
+class MetricMode(StrEnum):
+    """Which values of a metric are better."""
+
+    MIN = "Min"
+    MAX = "Max"
+
+
+class Publish(Schema):
+    """When a run publishes what it has trained."""
+
+    when: PublishWhen = PublishWhen.END
+    """`End`: once, when training has ended. `Improved`: whenever `metric` is better than ever in this run, too."""
+    metric: MetricName | None = None
+    """What is watched for `Improved`: a metric of an epoch (`val_loss`), or else one that `evaluate` returns."""
+    mode: MetricMode | None = None
+    """Whether smaller (`Min`) or larger (`Max`) values of it are better."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much it must be better."""
+
+
 class MetricThreshold(Schema):
     """What one metric must reach."""
 
@@ -205,6 +235,8 @@ class TrainingSpec(Scheduling):
     """How often state is saved."""
     retention: Retention = Field(default_factory=Retention)
     """Which packages are kept."""
+    publish: Publish = Field(default_factory=Publish)
+    """When a run publishes: at its end, or whenever a metric improves."""
     gate: Gate = Field(default_factory=Gate)
     """What a checkpoint must reach to be served."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0

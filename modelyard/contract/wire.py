@@ -7,13 +7,14 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from modelyard.contract.distribution import Distribution, Task
 from modelyard.contract.meta import GROUP, Digest, Metrics, ModelRuntime, Schema
-from modelyard.contract.training import Checkpointing, DataSource, Optimise
+from modelyard.contract.training import Checkpointing, DataSource, Optimise, Publish
 
 __all__ = [
     "API_KEYS_FOLDER",
     "GRPC_PORT",
     "HTTP_PORT",
     "MANAGED_BY",
+    "MOST_PUBLISHED",
     "PVC_ROOT",
     "RUN_FOLDER",
     "SIGNING_FOLDER",
@@ -50,6 +51,8 @@ SIGNING_FOLDER = "/etc/modelyard/signing"
 #: Where a training pod finds its run document (`run.json`) and, if any, the script.
 RUN_FOLDER = "/etc/modelyard/run"
 RUN_DOCUMENT = "run.json"
+#: How many of its packages a run tells of at once: the newest.
+MOST_PUBLISHED = 100
 
 
 class Label:
@@ -214,6 +217,7 @@ class Progress(Schema):
     resumed_step: int | None = None
     """The state this attempt started from."""
     published: list[Published] = Field(default_factory=list)
+    """The newest last, at most `MOST_PUBLISHED`."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
 
 
@@ -226,6 +230,7 @@ class Termination(Schema):
     step: int = 0
     metrics: Metrics = Field(default_factory=dict)
     published: list[Published] = Field(default_factory=list)
+    """As many of the newest as there is room for; the others were told of by `/progress`."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
     """For a failure: the exception's last line with its file and line."""
 
@@ -244,6 +249,7 @@ class RunDocument(Schema):
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     data: list[DataSource] = Field(default_factory=list)
     checkpointing: Checkpointing = Checkpointing()
+    publish: Publish = Publish()
     seed: Annotated[int, Field(ge=0)] = 0
     optimise: Optimise = Optimise()
     stall_seconds: int | None = None

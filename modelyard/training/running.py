@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import sys
 import time
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +19,7 @@ import numpy as np
 
 from modelyard.contract import layout
 from modelyard.contract.package import Features, Labels
-from modelyard.contract.wire import Environment, Phase, Published, RunDocument
+from modelyard.contract.wire import MOST_PUBLISHED, Environment, Phase, Published, RunDocument
 from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
 from modelyard.model.lookup import Declared
@@ -26,7 +28,10 @@ from modelyard.model.storage import NotFound, open_store
 from modelyard.training.data import Data
 from modelyard.training.distributing import Group, join, place_of
 from modelyard.training.errors import ConfigurationError
+from modelyard.training.improving import Publisher, published_before
+from modelyard.training.keeping import Keeper, numbers
 from modelyard.training.local import LocalRun, Settings, begin_local
+from modelyard.training.looping import Looping
 from modelyard.training.parameters import Parameters, read_parameters
 from modelyard.training.preparing import Preparing
 from modelyard.training.progress import ProgressFile
@@ -61,7 +66,7 @@ def run(
     return begun
 
 
-class Run(Preparing):
+class Run(Preparing, Looping):
     """What a training script is given, and where it hands in what it made."""
 
     def __init__(
@@ -72,8 +77,10 @@ class Run(Preparing):
         progress: Path | None,
         environment: Mapping[str, str],
         local: LocalRun | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._document = document
+        self.clock = clock
         self._environment = environment
         self._place = place_of(environment)
         # before anything else that TensorFlow is asked to do
@@ -83,7 +90,7 @@ class Run(Preparing):
         self.checkpointing = document.checkpointing
         self.seed = document.seed
         self.is_local = progress is None
-        self.progress = ProgressFile(progress, document.run, attempt)
+        self.progress = ProgressFile(progress, document.run, attempt, clock)
         self.local = local
         self._store = open_store(document.output, environment)
         self._states = StateStore(self._store, document.run, document.checkpointing.keep)
@@ -94,6 +101,12 @@ class Run(Preparing):
         if self.resumed is not None:
             step = self.resumed.position.step
             self.progress.tell(resumed_step=step, saved_step=step)
+        self.policy = document.publish
+        self._tries: Counter[int] = Counter()
+        self.keeper: Keeper | None = None
+        """Knows where the training is, once it has begun."""
+        if known := published_before(self._store, document.run):
+            self.progress.tell(published=known)
         self._data: dict[str, Data] = {}
         self.current: Resumable | None = None
         """The batches that are trained on: a state is saved within their epochs too."""
@@ -172,8 +185,10 @@ class Run(Preparing):
 
     @property
     def initial_epoch(self) -> int:
-        """Epochs that an earlier attempt finished: pass it to `fit`."""
-        return self.resumed.position.epoch if self.resumed else 0
+        """Epochs that an earlier attempt finished: pass it to `fit`. Beyond all of them if it stopped early."""
+        if self.resumed is None:
+            return 0
+        return sys.maxsize if self.resumed.position.ended else self.resumed.position.epoch
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
@@ -221,11 +236,31 @@ class Run(Preparing):
             return 0
         return "auto" if sys.stdout.isatty() else 2
 
-    def callback(self) -> Any:
-        """Return the Keras callback that tells progress and saves state."""
+    def callback(self, publisher: Publisher | None = None) -> Any:
+        """Return the Keras callback that tells progress, saves state, and publishes what improves if that is asked."""
+        return self.callbacks(publisher=publisher)[-1]
+
+    def callbacks(self, *others: Any, publisher: Publisher | None = None) -> list[Any]:
+        """Return what to pass to `fit` where there are callbacks beside the run's.
+
+        What they come to know is part of the state: `EarlyStopping` goes on with its patience and best weights.
+        """
         from modelyard.training.callbacks import RunCallback
 
-        return RunCallback(self, self._states)
+        return [*others, RunCallback(self, self._states, others, publisher)]
+
+    def publisher(self, **what: Any) -> Publisher:
+        """Return what publishes a model as `spec.publish` says, in between and at the end; takes what `publish` does.
+
+        That is everything but the model and its metrics; `evaluate` gives those.
+        """
+        inspect.signature(self.publish).bind(None, metrics={}, **what)
+        return Publisher(self, what)
+
+    @property
+    def published(self) -> Sequence[Published]:
+        """What this run has published, earlier attempts included; the newest last."""
+        return self.progress.progress.published
 
     def seed_everything(self) -> None:
         """Seed the random generators of Python, NumPy and Keras."""
@@ -257,6 +292,8 @@ class Run(Preparing):
         """
         if self._document.step is not None:
             raise ConfigurationError("a step of spec.prepare writes data: run.write(...); only a training publishes")
+        if self._loop is not None:
+            self._loop.leave_if_told()
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
             given = ", ".join(metrics) or "none"
@@ -265,19 +302,25 @@ class Run(Preparing):
             )
         for data in self._data.values():
             data.verify()
-        self.progress.tell(phase=Phase.PUBLISHING, metrics={name: float(value) for name, value in metrics.items()})
+        step = self._step()
+        standing = next((package for package in self.published if package.step == step), None)
+        if standing is not None:
+            # a step is published once: its files are in use
+            self.progress.tell(phase=Phase.DONE)
+            return standing
+        self.progress.tell(phase=Phase.PUBLISHING, step=step, metrics=numbers(metrics))
         if self.group is not None:
             model = self.group.plain(model)
         if not self.is_chief:
-            return self._await_published()
+            return self._note(self._await_published(step))
         publication = Publication(
             name=self._document.training,
             run=self.name,
-            step=self._step,
-            attempt=self.attempt,
+            step=step,
+            attempt=self._prefix(step),
             features=features,
             labels=labels,
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics=numbers(metrics),
             holdout=holdout,
             samples=samples,
             optimise=self._document.optimise,
@@ -285,20 +328,29 @@ class Run(Preparing):
             lookup=lookup,
             signing_key=self._signing_key(),
         )
-        published = publish(model, publication, self._store, lambda: datetime.now(UTC))
-        self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
+        published = self._note(publish(model, publication, self._store, lambda: datetime.now(UTC)))
         print(f"published {published.uri} {published.digest}", flush=True)
         if self.local is not None:
             self.local.published(published)
         return published
 
-    @property
     def _step(self) -> int:
-        return self.progress.progress.step or (self.resumed.position.step if self.resumed else 0)
+        if self.keeper is not None:
+            return self.keeper.step
+        return self.resumed.position.step if self.resumed else self.progress.progress.step
 
-    def _await_published(self) -> Published:
+    def _note(self, published: Published) -> Published:
+        self.progress.tell(phase=Phase.DONE, published=[*self.published, published][-MOST_PUBLISHED:])
+        return published
+
+    def _prefix(self, step: int) -> str:
+        """Return an attempt's name that no earlier try of this step had: what it left behind is not written over."""
+        self._tries[step] += 1
+        return self.attempt if self._tries[step] == 1 else f"{self.attempt}-{self._tries[step]}"
+
+    def _await_published(self, step: int) -> Published:
         """Return what the chief publishes of this step. If the chief is lost, so is this process, from outside."""
-        marker = layout.published_marker(self.name, self._step)
+        marker = layout.published_marker(self.name, step)
         while True:
             try:
                 return Published.model_validate_json(self._store.read(marker))

@@ -14,9 +14,10 @@ from modelyard.contract import layout
 from modelyard.model.encoders import Array
 from modelyard.model.storage import NotFound, Store
 
-__all__ = ["Position", "State", "StateStore", "capture", "restore"]
+__all__ = ["Position", "State", "StateStore", "assign", "capture", "random_states", "restore", "restore_random"]
 
 _FILE = "state.npz"
+_GROUPS = ("variable", "optimizer", "metric", "kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Position:
     """Metrics of each finished epoch."""
     random: list[Any] = field(default_factory=list)
     """States of Python's and NumPy's global generators."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """Plain values: what other callbacks remember, what a loop of one's own keeps."""
+    ended: bool = False
+    """Whether training was ended early: nothing is left but to publish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,13 @@ class State:
     optimizer: list[Array] = field(default_factory=list)
     metrics: list[Array] = field(default_factory=list)
     """What the metrics of the unfinished epoch have added up."""
+    kept: list[Array] = field(default_factory=list)
+    """Arrays among the plain values that are kept."""
 
     @property
     def groups(self) -> dict[str, list[Array]]:
-        """Return the variables by group."""
-        return {"variable": self.variables, "optimizer": self.optimizer, "metric": self.metrics}
+        """Return the arrays by group."""
+        return dict(zip(_GROUPS, (self.variables, self.optimizer, self.metrics, self.kept), strict=True))
 
 
 def random_states() -> list[Any]:
@@ -74,20 +81,26 @@ def capture(model: Any, position: Position) -> State:
 def restore(model: Any, state: State) -> None:
     """Put a state into a built Keras model of the same architecture; raise ValueError if it is another."""
     model.optimizer.build(model.trainable_variables)
-    _assign("model", model.variables, state.variables)
-    _assign("optimizer", model.optimizer.variables, state.optimizer)
-    if state.position.random:
-        (version, words, gauss), numpy = state.position.random
+    assign("model", model.variables, state.variables)
+    assign("optimizer", model.optimizer.variables, state.optimizer)
+    restore_random(state.position)
+
+
+def restore_random(position: Position) -> None:
+    """Put Python's and NumPy's global generators back to where they were."""
+    if position.random:
+        (version, words, gauss), numpy = position.random
         random.setstate((version, tuple(words), gauss))
         np.random.set_state(tuple(numpy))
 
 
 def restore_metrics(model: Any, state: State) -> None:
     """Put back what the metrics of the unfinished epoch had added up; raise ValueError if they are others."""
-    _assign("metrics", model.metrics_variables, state.metrics)
+    assign("metrics", model.metrics_variables, state.metrics)
 
 
-def _assign(what: str, variables: Sequence[Any], values: Sequence[Array]) -> None:
+def assign(what: str, variables: Sequence[Any], values: Sequence[Array]) -> None:
+    """Give variables their saved values; raise ValueError if those are of other shapes."""
     here, saved = [tuple(variable.shape) for variable in variables], [value.shape for value in values]
     if here != saved:
         raise ValueError(
@@ -150,4 +163,4 @@ def _unpack(marker: dict[str, Any], content: bytes) -> State:
         def group(name: str) -> list[Array]:
             return [arrays[f"{name}{n}"] for n in range(sum(key.startswith(name) for key in arrays))]
 
-        return State(Position(**marker["position"]), group("variable"), group("optimizer"), group("metric"))
+        return State(Position(**marker["position"]), *(group(name) for name in _GROUPS))

@@ -134,7 +134,9 @@ class Sampler:
 
 
 def _milestone(progress: Progress) -> tuple[Any, ...]:
-    return progress.phase, progress.epochs, progress.resumed_step, len(progress.published), progress.message
+    # a run tells of its newest packages only: their number alone stands still one day
+    published = progress.published[-1].step if progress.published else None
+    return progress.phase, progress.epochs, progress.resumed_step, published, progress.message
 
 
 def _speaks(pod: Json) -> bool:

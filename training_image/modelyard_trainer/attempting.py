@@ -13,6 +13,7 @@ from typing import Any
 
 from modelyard.contract import layout
 from modelyard.contract.distribution import tf_config
+from modelyard.contract.training import PublishWhen
 from modelyard.contract.wire import (
     RUN_FOLDER,
     Environment,
@@ -35,6 +36,8 @@ _LONGEST_RECORD = 4096
 _LONGEST_MESSAGE = 1000
 #: Seconds that a script has to end by itself when a peer is lost: TensorFlow tells it, or it is saving its state.
 _GRACE_SECONDS = 30.0
+#: Seconds for whoever pulls `/progress` to do so a last time.
+_LONGEST_WAIT = 15.0
 #: Seconds between two looks at the progress of a script that may stall.
 _LONGEST_LOOK = 5.0
 
@@ -94,9 +97,13 @@ class Attempt:
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         try:
             ending, published = await self._attempt_it()
+            record, is_whole = self._record(ending, published)
+            if not is_whole:
+                # what has no room in the record is told once more where it has
+                await server.wait_until_read(_LONGEST_WAIT)
         finally:
             await server.stop()
-        self._leave_record(ending, published)
+        self._leave(record)
         if ending.message:
             print(ending.message, file=sys.stderr, flush=True)
         return ending.code
@@ -104,7 +111,9 @@ class Attempt:
     async def _attempt_it(self) -> tuple[Ending, list[Published]]:
         try:
             store = open_store(self._document.output, self._environment)
-            if published := self._already_published(store):
+            # with packages in between, one says nothing of the end
+            at_end = self._document.publish.when is PublishWhen.END
+            if at_end and (published := self._already_published(store)):
                 return Ending(ExitCode.DONE, "published by an earlier attempt"), published
             if self._place == 0:
                 self._probe(store)
@@ -231,7 +240,8 @@ class Attempt:
             return None
         return Ending(failure["code"], failure["message"])
 
-    def _leave_record(self, ending: Ending, published: list[Published]) -> None:
+    def _record(self, ending: Ending, published: list[Published]) -> tuple[str, bool]:
+        """Return the final record, and whether everything that was published has found room in it."""
         progress = self._progress()
         record = Termination(
             phase=Phase.DONE if ending.code == ExitCode.DONE else Phase.FAILED,
@@ -240,14 +250,28 @@ class Attempt:
             published=published,
             message=ending.message[:_LONGEST_MESSAGE],
         )
-        text = record.model_dump_json(by_alias=True, exclude_none=True)
-        if len(text.encode()) > _LONGEST_RECORD:
-            text = record.model_copy(update={"metrics": {}}).model_dump_json(by_alias=True, exclude_none=True)
+        if (text := _fit(record)) is not None:
+            return text, True
+        record = record.model_copy(update={"metrics": {}})
+        # the newest is the best, where there are several
+        for count in range(len(published), -1, -1):
+            newest = published[len(published) - count :]
+            if (text := _fit(record.model_copy(update={"published": newest}))) is not None:
+                return text, count == len(published)
+        return "", False
+
+    def _leave(self, record: str) -> None:
         path = Path(self._environment.get(Environment.TERMINATION_LOG) or TERMINATION_LOG)
         try:
-            path.write_text(text)
+            path.write_text(record)
         except OSError as error:
             print(f"the termination message could not be written to {path}: {error}", file=sys.stderr, flush=True)
+
+
+def _fit(record: Termination) -> str | None:
+    """Return a record as text, if Kubernetes keeps so much."""
+    text = record.model_dump_json(by_alias=True, exclude_none=True)
+    return text if len(text.encode()) <= _LONGEST_RECORD else None
 
 
 def conclude(code: int, progress: Progress, failure: Ending | None, *, stopping: bool) -> Ending:

@@ -41,6 +41,7 @@ def render_config(view: TrainingView, trigger: Trigger, step: str | None = None)
         hyperparameters=spec.hyperparameters,
         data=spec.data,
         checkpointing=spec.checkpointing,
+        publish=spec.publish,
         seed=spec.seed,
         optimise=spec.optimise,
         stall_seconds=spec.stall_seconds,

@@ -99,6 +99,11 @@ def progress_of(port: int) -> Progress | None:
         return None
 
 
+def metrics_of(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+        return answer.read().decode()
+
+
 def wait_for(port: int, check: Callable[[Progress], bool]) -> Progress:
     for _ in range(600):
         progress = progress_of(port)
@@ -121,6 +126,10 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
     process, port = trainer.start()
     seen = wait_for(port, lambda progress: (progress.saved_step or 0) >= 8)
     assert seen.total_steps == 24
+    metrics = metrics_of(port)
+    assert 'modelyard_training_phase{phase="Training",run="clicks-1"} 1.0' in metrics
+    for name in ("step", "epoch", "saved_step", "eta_seconds", "steps_per_second", "published"):
+        assert f'modelyard_training_{name}{{run="clicks-1"}} ' in metrics
     process.send_signal(signal.SIGTERM)
     code, record = trainer.end(process)
     assert code == ExitCode.INTERRUPTED, record
@@ -165,6 +174,31 @@ def test_an_output_out_of_reach_is_no_failure_and_a_wrong_one_is(trainer: Traine
     trainer.write("", output="ftp://nowhere/x")
     code, record = trainer.run()
     assert (code, "spec.output.uri: ftp://nowhere/x" in record.message) == (ExitCode.CONFIGURATION, True)
+
+
+MANY = """
+import json, os
+from pathlib import Path
+package = lambda step: {"step": step, "uri": "s3://bucket/" + "p" * 90, "digest": f"sha256:{step:064}",
+                        "metrics": {"val_loss": 1 / step, "auc": 0.5}, "token": "pod-1"}
+told = {"run": "clicks-1", "attempt": "a", "phase": "Done", "published": [package(step) for step in range(1, 51)]}
+Path(os.environ["MODELYARD_PROGRESS"]).write_text(json.dumps(told))
+"""
+
+
+def test_of_many_packages_the_newest_are_in_the_record_and_all_are_told_before_it_is_left(trainer: Trainer):
+    trainer.write(MANY, publish={"when": "Improved", "metric": "val_loss", "mode": "Min"})
+    process, port = trainer.start()
+    seen = wait_for(port, lambda progress: len(progress.published) == 50)
+    while process.poll() is None:
+        progress_of(port)
+        time.sleep(0.05)
+    code, record = trainer.end(process)
+    assert code == ExitCode.DONE
+    steps = [package.step for package in record.published]
+    assert steps == list(range(51 - len(steps), 51))
+    assert 5 < len(steps) < 50
+    assert [package.step for package in seen.published] == list(range(1, 51))
 
 
 @pytest.mark.parametrize(

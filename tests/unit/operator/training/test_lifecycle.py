@@ -225,6 +225,30 @@ def test_a_checkpoint_published_on_the_way_is_recorded_at_once_and_once() -> Non
     assert scene.act().apply == ()
 
 
+def test_a_container_that_ran_out_of_memory_says_which_limit_to_raise() -> None:
+    scene = start()
+    scene.see(pods=(pod(scene.job, "attempt-1", terminated(137, reason="OOMKilled")),))
+    scene.act()
+    assert scene.status.run is not None
+    assert scene.status.run.message == (
+        "attempt 1 failed and is repeated (spec.backoffLimit 3): the container ended with OOMKilled (exit code 137): "
+        "raise spec.resources.limits.memory"
+    )
+
+
+def test_a_run_of_many_packages_loses_none_though_its_record_holds_only_the_newest() -> None:
+    scene = start()
+    run = scene.job["metadata"]["name"]
+    many = [package(step, loss=1 / step) for step in range(1, 51)]
+    told = [item.document() for item in many]
+    scene.tell(scene.view.pods[0], phase="Training", step=30, published=told[:30])
+    first = scene.act().apply
+    scene.tell(scene.view.pods[0], phase="Done", step=50, published=told)
+    scene.see(pods=(pod(scene.job, "attempt-1", terminated(0, final_record(*many[-9:]))),))
+    second = scene.act().apply
+    assert [manifest["metadata"]["name"] for manifest in (*first, *second)] == [f"{run}-{n}" for n in range(1, 51)]
+
+
 def test_suspending_stops_the_job_and_resuming_lets_it_go_on() -> None:
     scene = start()
     scene.act()
