@@ -48,7 +48,7 @@ class Encoder:
             self.sizes.update(column.sizes)
             self.inputs.update({name: InputSpec(*spec) for name, spec in column.inputs.items()})
         self._ones = [(name, column.encode_one, column.default) for name, column in self._columns.items()]
-        self._parsers = {name: column.parse for name, column in self._columns.items()}
+        self._readers = {name: column.read for name, column in self._columns.items()}
         self.takes_lists = frozenset(name for name, column in self._columns.items() if column.takes_lists)
         """Features whose value is a list."""
         self.takes_bytes = frozenset(name for name, column in self._columns.items() if column.takes_bytes)
@@ -93,20 +93,24 @@ class Encoder:
 
         The values are those of `encode`, before they are rounded to the input's type.
         """
-        values: list[Any] = []
-        given = len(row)
         try:
-            for name, encode_one, default in self._ones:
-                value = row.get(name, _MISSING)
-                if value is _MISSING:
-                    given += 1
-                    value = default
-                encode_one(value, values)
-            if given != len(self._columns):
-                raise ColumnError("an unknown feature")
+            return self._encode_plain(row)
         except ColumnError:
             # the careful way names every problem; what it accepts (numpy's scalars, say) is as good
             return [array[0] for array in self.encode([row]).values()]
+
+    def _encode_plain(self, row: Mapping[str, Any]) -> list[Any]:
+        """Return the same; raise ColumnError without a good reason."""
+        values: list[Any] = []
+        given = len(row)
+        for name, encode_one, default in self._ones:
+            value = row.get(name, _MISSING)
+            if value is _MISSING:
+                given += 1
+                value = default
+            encode_one(value, values)
+        if given != len(self._ones):
+            raise ColumnError("an unknown feature")
         for cross in self._cross_places:
             index = 0
             for place, size in cross:
@@ -130,19 +134,21 @@ class Encoder:
                 problems.append(f"{name}: missing; {column.expects}")
         return self._encode(present, problems)
 
-    def parse_query(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """Return the row that query parameters mean; a repeated parameter is a list; raise FeatureError."""
-        row: dict[str, Any] = {}
-        parsers = self._parsers
+    def encode_query(self, pairs: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[Any]]:
+        """Return the row that query parameters mean, as `parse_query` does, and its `encode_row`; raise FeatureError."""
+        readers = self._readers
         try:
-            for name, text in pairs:
-                row[name] = parsers[name]([text])
-        except (KeyError, ColumnError):
-            return self._parse_carefully(pairs)
-        return row if len(row) == len(pairs) else self._parse_carefully(pairs)
+            row = {name: readers[name](text) for name, text in pairs}
+            if len(row) == len(pairs):
+                return row, self._encode_plain(row)
+        except (KeyError, ValueError):
+            # the careful way knows repeated parameters, and names every problem
+            pass
+        row = self.parse_query(pairs)
+        return row, self.encode_row(row)
 
-    def _parse_carefully(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """Return the same with repeated parameters, or all that is wrong."""
+    def parse_query(self, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """Return the row that pairs of a name and a text mean; a repeated parameter is a list; raise FeatureError."""
         texts: dict[str, list[str]] = {}
         for name, text in pairs:
             texts.setdefault(name, []).append(text)

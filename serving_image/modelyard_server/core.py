@@ -60,9 +60,13 @@ class Core:
 
     async def answer_row(self, row: Row, ask: Ask) -> Answer:
         """Answer for one instance; raise FeatureError or RequestError."""
-        clock = self._clock
-        started = clock()
+        started = self._clock()
         values = await self._encode_aside(row) if self._decodes else self._encoder.encode_row(row)
+        return await self.answer_encoded(row, values, started, ask)
+
+    async def answer_encoded(self, row: Row, values: list[Any], started: float, ask: Ask) -> Answer:
+        """Answer for one instance with what `Encoder.encode_row` gave, begun when `started`; raise RequestError."""
+        clock = self._clock
         encoded = clock()
         queue = compute = 0.0
         outputs = self.memory.find(values) if self._remembers else None

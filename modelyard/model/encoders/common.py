@@ -14,6 +14,7 @@ __all__ = [
     "Array",
     "ColumnEncoder",
     "ColumnError",
+    "EncodeOne",
     "Values",
     "by_distinct",
     "check_bounds",
@@ -28,6 +29,7 @@ __all__ = [
 
 Array = NDArray[Any]
 Values = Sequence[Any] | Array
+EncodeOne = Callable[[Any, list[Any]], None]
 #: Columns longer than this are encoded by their distinct values.
 LONG = 64
 REAL = (int, float)
@@ -58,11 +60,16 @@ class ColumnEncoder(Protocol):
     def encode(self, values: Values) -> dict[str, Array]:
         """Encode a column; raise ColumnError."""
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        """Append the same for one value: a scalar, or an array of one instance's shape, for each of `inputs`.
+    @property
+    def encode_one(self) -> EncodeOne:
+        """Appends the same for one value: a scalar, or an array of one instance's shape, for each of `inputs`.
 
         It is the fast way of single requests: what is not plainly right raises ColumnError, and `encode` says why.
         """
+
+    @property
+    def read(self) -> Callable[[str], Any]:
+        """Returns the raw value of one query parameter, fast; KeyError or ValueError if it is not plainly right."""
 
     def parse(self, texts: list[str]) -> Any:
         """Return the raw value of query parameters; raise ColumnError."""

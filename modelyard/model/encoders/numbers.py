@@ -12,6 +12,7 @@ from modelyard.model.encoders.common import (
     REAL,
     Array,
     ColumnError,
+    EncodeOne,
     Values,
     check_bounds,
     least,
@@ -31,6 +32,7 @@ class NumberEncoder:
     """Encodes a `NumberFeature`."""
 
     takes_lists, takes_bytes = False, False
+    read = float
 
     def __init__(self, feature: NumberFeature) -> None:
         self._feature = feature
@@ -38,10 +40,10 @@ class NumberEncoder:
         self.sizes: dict[str, int] = {}
         self.default = feature.default
         self.expects = f"a number{range_words(feature.minimum, feature.maximum)} is expected"
-        self._mean, self._scale = feature.mean, feature.scale
         # whatever is accepted has a float32 form
         self._minimum = max(least(feature.minimum), feature.mean - LARGEST * feature.scale)
         self._maximum = min(most(feature.maximum), feature.mean + LARGEST * feature.scale)
+        self.encode_one = self._encoder_of_one()
 
     def encode(self, values: Values) -> dict[str, Array]:
         feature = self._feature
@@ -49,10 +51,16 @@ class NumberEncoder:
         check_bounds(array, self._minimum, self._maximum, self.expects)
         return {feature.name: ((array - feature.mean) / feature.scale).astype(np.float32)}
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        if type(value) not in REAL or not self._minimum <= value <= self._maximum:
-            raise ColumnError(self.expects)
-        row.append((value - self._mean) / self._scale)
+    def _encoder_of_one(self) -> EncodeOne:
+        minimum, maximum, expects = self._minimum, self._maximum, self.expects
+        mean, scale = self._feature.mean, self._feature.scale
+
+        def encode_one(value: Any, row: list[Any]) -> None:
+            if type(value) not in REAL or not minimum <= value <= maximum:
+                raise ColumnError(expects)
+            row.append((value - mean) / scale)
+
+        return encode_one
 
     def parse(self, texts: list[str]) -> float:
         text = single(texts, self.expects)
@@ -69,6 +77,7 @@ class IntegerEncoder:
     """Encodes a `IntegerFeature`."""
 
     takes_lists, takes_bytes = False, False
+    read = int
 
     def __init__(self, feature: IntegerFeature) -> None:
         self._feature = feature
@@ -76,6 +85,7 @@ class IntegerEncoder:
         self.sizes = {feature.name: feature.maximum - feature.minimum + 1}
         self.default = feature.default
         self.expects = f"a whole number from {feature.minimum} to {feature.maximum} is expected"
+        self.encode_one = self._encoder_of_one()
 
     def encode(self, values: Values) -> dict[str, Array]:
         feature = self._feature
@@ -85,11 +95,15 @@ class IntegerEncoder:
         check_bounds(array, feature.minimum, feature.maximum, self.expects)
         return {feature.name: (array - feature.minimum).astype(np.int32)}
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        feature = self._feature
-        if type(value) is not int or not feature.minimum <= value <= feature.maximum:
-            raise ColumnError(self.expects)
-        row.append(value - feature.minimum)
+    def _encoder_of_one(self) -> EncodeOne:
+        minimum, maximum, expects = self._feature.minimum, self._feature.maximum, self.expects
+
+        def encode_one(value: Any, row: list[Any]) -> None:
+            if type(value) is not int or not minimum <= value <= maximum:
+                raise ColumnError(expects)
+            row.append(value - minimum)
+
+        return encode_one
 
     def parse(self, texts: list[str]) -> int:
         text = single(texts, self.expects)
@@ -104,6 +118,7 @@ class BooleanEncoder:
 
     takes_lists, takes_bytes = False, False
     expects = "true or false is expected"
+    read = _TRUTH.__getitem__
 
     def __init__(self, feature: BooleanFeature) -> None:
         self._name = feature.name
@@ -136,6 +151,7 @@ class BucketEncoder:
 
     takes_lists, takes_bytes = False, False
     expects = "a number is expected"
+    read = float
 
     def __init__(self, feature: BucketFeature) -> None:
         self._name, self._boundaries = feature.name, feature.boundaries

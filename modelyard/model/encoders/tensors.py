@@ -57,6 +57,9 @@ class TensorEncoder:
     def encode_one(self, value: Any, row: list[Any]) -> None:
         row.append(self.encode([value])[self._feature.name][0])
 
+    def read(self, text: str) -> list[float]:
+        return self.parse([text])
+
     def parse(self, texts: list[str]) -> list[float]:
         parts = texts[0].split(",") if len(texts) == 1 else texts
         try:
@@ -104,6 +107,9 @@ class ImageEncoder:
             return decode_image(bytes(value), self._shape)
         except ValueError as error:
             raise ColumnError(f"{error}; {self.expects}") from error
+
+    def read(self, text: str) -> bytes:
+        return self.parse([text])
 
     def parse(self, texts: list[str]) -> bytes:
         try:

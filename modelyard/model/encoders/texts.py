@@ -12,6 +12,7 @@ from modelyard.model.encoders.common import (
     LONG,
     Array,
     ColumnError,
+    EncodeOne,
     Values,
     by_distinct,
     check_strings,
@@ -26,6 +27,7 @@ class CategoryEncoder:
     """Encodes a `CategoryFeature`."""
 
     takes_lists, takes_bytes = False, False
+    read = str
 
     def __init__(self, feature: CategoryFeature) -> None:
         self._name = feature.name
@@ -35,15 +37,21 @@ class CategoryEncoder:
         self.default = feature.default
         known = ", ".join(feature.vocabulary[:5])
         self.expects = f"a string is expected, for example {known}"
+        self.encode_one = self._encoder_of_one()
 
     def encode(self, values: Values) -> dict[str, Array]:
         check_strings(values, self.expects)
         return {self._name: by_distinct(values, lambda value: self._index.get(value, 0)).astype(np.int32)}
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        if type(value) is not str:
-            raise ColumnError(self.expects)
-        row.append(self._index.get(value, 0))
+    def _encoder_of_one(self) -> EncodeOne:
+        place_of, expects = self._index.get, self.expects
+
+        def encode_one(value: Any, row: list[Any]) -> None:
+            if type(value) is not str:
+                raise ColumnError(expects)
+            row.append(place_of(value, 0))
+
+        return encode_one
 
     def parse(self, texts: list[str]) -> str:
         return single(texts, self.expects)
@@ -53,6 +61,7 @@ class HashEncoder:
     """Encodes a `HashFeature`."""
 
     takes_lists, takes_bytes = False, False
+    read = str
     expects = "a string or a whole number is expected"
 
     def __init__(self, feature: HashFeature) -> None:
@@ -108,6 +117,9 @@ class ListEncoder:
         found = [self._index.get(item, 1) for item in value]
         return found + [0] * (self._length - len(found))
 
+    def read(self, text: str) -> list[str]:
+        return [text]
+
     def parse(self, texts: list[str]) -> list[str]:
         return texts
 
@@ -125,6 +137,7 @@ class DateEncoder:
     """Encodes a `DateFeature`."""
 
     takes_lists, takes_bytes = False, False
+    read = str
     expects = "a date like 2013-05-17 is expected"
 
     def __init__(self, feature: DateFeature) -> None:

@@ -41,7 +41,7 @@ class Doubling:
 
 
 def computing(
-    *executors: Doubling, inline: Doubling | None = None, hop: float = 0.0, curve: Any = None, **options: Any
+    *executors: Doubling, inline: Doubling | None = None, at_once: float = 0.0, curve: Any = None, **options: Any
 ) -> Computing:
     return Computing(
         inline,  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def computing(
         SPECS,
         curve or CostCurve({1: 0.001, 2: 0.0015, 4: 0.002}),
         ServingOptions(**options),
-        hop=hop,
+        at_once=at_once,
         clock=time.perf_counter,
     )
 
@@ -116,13 +116,13 @@ def test_the_gate_refuses_when_the_queue_is_full_and_when_the_answer_would_be_la
 
 async def test_what_is_dear_is_computed_in_a_thread_and_what_is_cheap_in_the_loop():
     executor = Doubling()
-    dear = computing(executor, hop=0.0)
+    dear = computing(executor, at_once=0.0)
     answer = await dear.run_row([3.0], time.perf_counter(), LONG)
     assert answer.outputs["y"].tolist() == [6.0]
     assert len(executor.threads) == 1
     assert threading.get_ident() not in executor.threads
     inline = Doubling()
-    cheap = computing(executor, inline=inline, hop=1.0)
+    cheap = computing(executor, inline=inline, at_once=1.0)
     await cheap.run({"x": np.ones(3, "float32")}, 3, time.perf_counter(), LONG)
     assert inline.threads == {threading.get_ident()}
     dear.close(), cheap.close()
