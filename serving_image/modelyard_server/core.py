@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from modelyard.contract.options import ServingOptions
@@ -20,6 +22,7 @@ from modelyard_server.watch import Watch
 __all__ = ["Core"]
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, Sequence[Any] | Array]
 
 
 class Core:
@@ -62,10 +65,19 @@ class Core:
         """Answer for one instance; raise FeatureError or RequestError."""
         started = self._clock()
         values = await self._encode_aside(row) if self._decodes else self._encoder.encode_row(row)
-        return await self.answer_encoded(row, values, started, ask)
+        return await self._answer_one(row, values, started, ask)
 
-    async def answer_encoded(self, row: Row, values: list[Any], started: float, ask: Ask) -> Answer:
-        """Answer for one instance with what `Encoder.encode_row` gave, begun when `started`; raise RequestError."""
+    async def answer_query(self, pairs: Sequence[Sequence[str]], ask: Ask) -> Answer:
+        """Answer for the instance that query parameters mean; raise FeatureError or RequestError."""
+        encoder = self._encoder
+        if self._decodes:
+            return await self.answer_row(encoder.parse_query(pairs), ask)
+        started = self._clock()
+        values = encoder.encode_query(pairs)
+        return await self._answer_one(_Query(encoder, pairs), values, started, ask)
+
+    async def _answer_one(self, row: "Row | _Query", values: list[Any], started: float, ask: Ask) -> Answer:
+        """Answer for one instance as `Encoder.encode_row` gave it."""
         clock = self._clock
         encoded = clock()
         queue = compute = 0.0
@@ -79,10 +91,10 @@ class Core:
                 outputs, queue, compute = computed.outputs, computed.queue, computed.compute
             if self._remembers:
                 self.memory.keep(values, outputs)
-        if self._watched:
-            self.watch.add_row(row, values, outputs, encoded)
+        if self._watched and self.watch.has_room(encoded):
+            self.watch.add_row(_read(row), values, outputs)
         if self._log is not None:
-            self._log.add(row, outputs, ask)
+            self._log.add(_read(row), outputs, ask)
         return Answer(outputs, 1, queue, encoded - started, compute)
 
     async def answer_rows(self, rows: Sequence[Row], ask: Ask) -> Answer:
@@ -92,10 +104,9 @@ class Core:
         self._check_count(len(rows))
         started = self._clock()
         inputs = self._encoder.encode(rows)
-        columns = {name: [row[name] for row in rows if name in row] for name in self.watch.features}
-        return await self._answer(inputs, columns, len(rows), started, ask)
+        return await self._answer(inputs, partial(self._columns, rows), len(rows), started, ask)
 
-    async def answer_columns(self, columns: Mapping[str, Sequence[Any] | Array], ask: Ask) -> Answer:
+    async def answer_columns(self, columns: Columns, ask: Ask) -> Answer:
         """Answer for several instances, column by column; raise FeatureError or RequestError."""
         row = _single_row(columns)
         if row is not None:
@@ -103,7 +114,7 @@ class Core:
         rows = max(len(values) for values in columns.values())
         self._check_count(rows)
         started = self._clock()
-        return await self._answer(self._encoder.encode_columns(columns), columns, rows, started, ask)
+        return await self._answer(self._encoder.encode_columns(columns), lambda: columns, rows, started, ask)
 
     def close(self) -> None:
         """Let the threads end and the log be closed."""
@@ -121,15 +132,19 @@ class Core:
         return self.telling.complete(summary)
 
     async def _answer(
-        self, inputs: dict[str, Array], columns: Mapping[str, Any], rows: int, started: float, ask: Ask
+        self, inputs: dict[str, Array], columns: Callable[[], Columns], rows: int, started: float, ask: Ask
     ) -> Answer:
         encoded = self._clock()
         computed = await self.computing.run(inputs, rows, encoded, ask.deadline(self._allowed))
-        if self._watched:
-            self.watch.add_columns(columns, inputs, computed.outputs, self._clock())
+        if self._watched and self.watch.has_room(encoded):
+            self.watch.add_columns(columns(), inputs, computed.outputs)
         if self._log is not None:
-            self._log.add(columns, computed.outputs, ask)
+            self._log.add(columns(), computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
+
+    def _columns(self, rows: Sequence[Row]) -> Columns:
+        """Return the watched columns of some rows."""
+        return {name: [row[name] for row in rows if name in row] for name in self.watch.features}
 
     async def _encode_aside(self, row: Row) -> list[Any]:
         """Encode a row in a thread if pictures have to be decoded for it."""
@@ -147,6 +162,18 @@ class Core:
             raise RequestError("no instances: at least one is expected")
         if count > self._most_instances:
             raise RequestError(f"{count} instances: at most {self._most_instances} are answered at once", 413)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """The row of query parameters that nobody has read yet: few are watched."""
+
+    encoder: Encoder
+    pairs: Sequence[Sequence[str]]
+
+
+def _read(row: Row | _Query) -> Row:
+    return row.encoder.parse_query(row.pairs) if isinstance(row, _Query) else row
 
 
 def _single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:

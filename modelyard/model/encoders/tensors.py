@@ -57,8 +57,8 @@ class TensorEncoder:
     def encode_one(self, value: Any, row: list[Any]) -> None:
         row.append(self.encode([value])[self._feature.name][0])
 
-    def read(self, text: str) -> list[float]:
-        return self.parse([text])
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        self.encode_one(self.parse([text]), row)
 
     def parse(self, texts: list[str]) -> list[float]:
         parts = texts[0].split(",") if len(texts) == 1 else texts
@@ -108,8 +108,8 @@ class ImageEncoder:
         except ValueError as error:
             raise ColumnError(f"{error}; {self.expects}") from error
 
-    def read(self, text: str) -> bytes:
-        return self.parse([text])
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        self.encode_one(self.parse([text]), row)
 
     def parse(self, texts: list[str]) -> bytes:
         try:

@@ -27,7 +27,6 @@ class CategoryEncoder:
     """Encodes a `CategoryFeature`."""
 
     takes_lists, takes_bytes = False, False
-    read = str
 
     def __init__(self, feature: CategoryFeature) -> None:
         self._name = feature.name
@@ -37,11 +36,14 @@ class CategoryEncoder:
         self.default = feature.default
         known = ", ".join(feature.vocabulary[:5])
         self.expects = f"a string is expected, for example {known}"
-        self.encode_one = self._encoder_of_one()
+        self.encode_one = self.encode_text = self._encoder_of_one()
 
     def encode(self, values: Values) -> dict[str, Array]:
         check_strings(values, self.expects)
-        return {self._name: by_distinct(values, lambda value: self._index.get(value, 0)).astype(np.int32)}
+        place_of = self._index.get
+        if isinstance(values, list):
+            return {self._name: np.array([place_of(value, 0) for value in values], np.int32)}
+        return {self._name: by_distinct(values, lambda value: place_of(value, 0)).astype(np.int32)}
 
     def _encoder_of_one(self) -> EncodeOne:
         place_of, expects = self._index.get, self.expects
@@ -61,7 +63,6 @@ class HashEncoder:
     """Encodes a `HashFeature`."""
 
     takes_lists, takes_bytes = False, False
-    read = str
     expects = "a string or a whole number is expected"
 
     def __init__(self, feature: HashFeature) -> None:
@@ -80,6 +81,8 @@ class HashEncoder:
         if type(value) is not str and type(value) is not int:
             raise ColumnError(self.expects)
         row.append(self._bucket(str(value)))
+
+    encode_text = encode_one
 
     def _bucket(self, text: str) -> int:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -117,8 +120,8 @@ class ListEncoder:
         found = [self._index.get(item, 1) for item in value]
         return found + [0] * (self._length - len(found))
 
-    def read(self, text: str) -> list[str]:
-        return [text]
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        row.append(self._encode([text]))
 
     def parse(self, texts: list[str]) -> list[str]:
         return texts
@@ -137,7 +140,6 @@ class DateEncoder:
     """Encodes a `DateFeature`."""
 
     takes_lists, takes_bytes = False, False
-    read = str
     expects = "a date like 2013-05-17 is expected"
 
     def __init__(self, feature: DateFeature) -> None:
@@ -155,6 +157,8 @@ class DateEncoder:
         if type(value) is not str:
             raise ColumnError(self.expects)
         row += self._read(value)
+
+    encode_text = encode_one
 
     def _read(self, text: str) -> list[int]:
         try:

@@ -27,13 +27,7 @@ class QueryDoor:
         if headers["ETag"] in ask.headers.get("If-None-Match", ""):
             return Reply(status=304, headers=headers)
         core = self._core
-        pairs = _pairs(ask.query)
-        if core.model.encoder.takes_bytes:
-            # pictures are decoded aside
-            answer = await core.answer_row(core.model.encoder.parse_query(pairs), ask)
-        else:
-            row, values = core.model.encoder.encode_query(pairs)
-            answer = await core.answer_encoded(row, values, ask.arrived, ask)
+        answer = await core.answer_query(_pairs(ask.query), ask)
         answered = timed({"predictions": core.model.answerer.json_rows(answer.outputs)}, answer)
         answered.headers = headers
         return answered
