@@ -51,7 +51,7 @@ Uri = Annotated[
 class Schema(BaseModel):
     """Base of everything on the wire: camelCase, frozen, unknown fields refused, docstrings as descriptions."""
 
-    model_config = ConfigDict(
+    model_config = ConfigDict(defer_build=True, 
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
@@ -69,7 +69,7 @@ class Schema(BaseModel):
 class Metadata(Schema):
     """The part of an object's metadata that Modelyard reads."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(defer_build=True, extra="ignore")
 
     name: str
     namespace: str = "default"
@@ -134,7 +134,7 @@ Metrics = Annotated[dict[MetricName, float], Field(max_length=128)]
 class Resource(Schema):
     """A custom resource as read from the API; unknown top-level fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(defer_build=True, extra="ignore")
 
     metadata: Metadata
 

@@ -141,43 +141,49 @@ class Connection(RequestHandler):
         """Bytes that the client has still to send of its request; 0: a request begins with the next one; None: only
         the parser knows."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; an answer is sent when it is written, so that its client works while the next one is computed."""
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.Transport):
+            transport.set_write_buffer_limits(0)
+
     def data_received(self, data: bytes) -> None:
         """Take bytes; answer what is whole if nobody else is at work on this connection."""
-        waiter, begins, ask = self._waiter, self._owed == 0, None
+        waiter, ask = self._waiter, None
         if waiter is None or waiter.done() or self._messages:
             # aiohttp's loop is at work, or a computation of ours: it takes the next request when it is done
-            self._count_off(data)
-            super().data_received(data)
+            self._feed(data)
             return
-        if begins:
+        if self._owed == 0:
             ask = self._read(data)
-        else:
-            self._count_off(data)
         self._parked, self._waiter = waiter, None
         if ask is None:
-            super().data_received(data)
-            if begins and self._owed is None and self._messages:
-                self._owed = self._listener.heads.learn(data, self._messages[0][0])
+            self._feed(data)
         if ask is not None or self._messages:
             self._proceed(ask)
         else:
             self._parked, self._waiter = None, waiter
             self._limit_head()
 
+    def _feed(self, data: bytes) -> None:
+        """Give bytes to the parser, and note what is owed then."""
+        owed, known = self._owed, len(self._messages)
+        super().data_received(data)
+        if owed is None:
+            return
+        if owed > 0:
+            self._owed = owed - len(data) if owed >= len(data) else None
+        else:
+            one = len(self._messages) == known + 1
+            self._owed = self._listener.heads.learn(data, self._messages[-1][0]) if one else None
+
     def _read(self, data: bytes) -> Ask | None:
         """Return the request that these bytes are, if its head is known, it is whole, and is to be answered here."""
         found = self._listener.heads.read(data, self._listener.clock())
         if found is None:
-            self._owed = None
             return None
         ask, missing = found
-        self._owed = missing if missing >= 0 else None
         return ask if missing == 0 and self._is_ordinary() else None
-
-    def _count_off(self, data: bytes) -> None:
-        """Note that more has come of what is owed; more than that is for the parser to tell apart."""
-        if self._owed is not None:
-            self._owed = self._owed - len(data) if self._owed >= len(data) else None
 
     def _limit_head(self) -> None:
         """Begin to wait for the rest of a head, if that has not begun."""

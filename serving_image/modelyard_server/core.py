@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 from modelyard.contract.options import ServingOptions
 from modelyard.contract.wire import ServingSummary
@@ -20,6 +20,9 @@ from modelyard_server.telling import Telling
 from modelyard_server.watch import Watch
 
 __all__ = ["Core"]
+
+#: Queries whose encoded values are remembered, and how long they may be.
+_MOST_QUERIES, _LONGEST_QUERY = 1024, 2048
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, Sequence[Any] | Array]
@@ -57,6 +60,7 @@ class Core:
         names = {"model": self.name, "version": self.version}
         self._log_writer = LineWriter(options.monitoring.prediction_log_file)
         self._log = PredictionLog(share, names, write=self._log_writer) if share else None
+        self._queries: dict[str, list[Any]] = {}
         self._remembers = self.memory.in_use
         self._compute_row = computing.inline.compute_row if computing.inline is not None else None
         self._clock = clock
@@ -67,17 +71,25 @@ class Core:
         values = await self._encode_aside(row) if self._decodes else self._encoder.encode_row(row)
         return await self._answer_one(row, values, started, ask)
 
-    async def answer_query(self, pairs: Sequence[Sequence[str]], ask: Ask) -> Answer:
+    async def answer_query(self, query: str, ask: Ask) -> Answer:
         """Answer for the instance that query parameters mean; raise FeatureError or RequestError."""
-        encoder = self._encoder
         if self._decodes:
-            return await self.answer_row(encoder.parse_query(pairs), ask)
+            return await self.answer_row(self._encoder.parse_query(read_pairs(query)), ask)
         started = self._clock()
-        values = encoder.encode_query(pairs)
-        return await self._answer_one(_Query(encoder, pairs), values, started, ask)
+        values = self._queries.get(query) or self._encode_query(query)
+        return await self._answer_one(query, values, started, ask)
 
-    async def _answer_one(self, row: "Row | _Query", values: list[Any], started: float, ask: Ask) -> Answer:
-        """Answer for one instance as `Encoder.encode_row` gave it."""
+    def _encode_query(self, query: str) -> list[Any]:
+        """Encode a new query and remember it: what GET asks is mostly asked again."""
+        values = self._encoder.encode_query(read_pairs(query))
+        if len(query) <= _LONGEST_QUERY:
+            if len(self._queries) >= _MOST_QUERIES:
+                self._queries.clear()
+            self._queries[query] = values
+        return values
+
+    async def _answer_one(self, row: Row | str, values: list[Any], started: float, ask: Ask) -> Answer:
+        """Answer for one instance as `Encoder.encode_row` gave it; the row itself may be an unread query."""
         clock = self._clock
         encoded = clock()
         queue = compute = 0.0
@@ -92,9 +104,9 @@ class Core:
             if self._remembers:
                 self.memory.keep(values, outputs)
         if self._watched and self.watch.has_room(encoded):
-            self.watch.add_row(_read(row), values, outputs)
+            self.watch.add_row(self._read(row), values, outputs)
         if self._log is not None:
-            self._log.add(_read(row), outputs, ask)
+            self._log.add(self._read(row), outputs, ask)
         return Answer(outputs, 1, queue, encoded - started, compute)
 
     async def answer_rows(self, rows: Sequence[Row], ask: Ask) -> Answer:
@@ -142,6 +154,9 @@ class Core:
             self._log.add(columns(), computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
 
+    def _read(self, row: Row | str) -> Row:
+        return self._encoder.parse_query(read_pairs(row)) if isinstance(row, str) else row
+
     def _columns(self, rows: Sequence[Row]) -> Columns:
         """Return the watched columns of some rows."""
         return {name: [row[name] for row in rows if name in row] for name in self.watch.features}
@@ -164,16 +179,11 @@ class Core:
             raise RequestError(f"{count} instances: at most {self._most_instances} are answered at once", 413)
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """The row of query parameters that nobody has read yet: few are watched."""
-
-    encoder: Encoder
-    pairs: Sequence[Sequence[str]]
-
-
-def _read(row: Row | _Query) -> Row:
-    return row.encoder.parse_query(row.pairs) if isinstance(row, _Query) else row
+def read_pairs(query: str) -> Sequence[Sequence[str]]:
+    """Return names and texts of a query; what is not escaped needs no unescaping."""
+    if "%" in query or "+" in query:
+        return parse_qsl(query, keep_blank_values=True)
+    return [part.split("=", 1) if "=" in part else (part, "") for part in query.split("&") if part]
 
 
 def _single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:

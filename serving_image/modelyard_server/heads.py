@@ -15,7 +15,7 @@ from modelyard_server.asking import Ask
 __all__ = ["Heads"]
 
 _LONGEST_LINE, _LONGEST_BLOCK = 4096, 4096
-_MOST_BLOCKS = 512
+_MOST_BLOCKS = _MOST_LINES = 512
 
 
 class Heads:
@@ -24,6 +24,7 @@ class Heads:
     def __init__(self) -> None:
         self._blocks: dict[bytes, tuple[Mapping[str, str], int]] = {}
         """From the end of the request line to the empty line: the headers, and how many bytes of body follow."""
+        self._lines: dict[bytes, tuple[str, str, str]] = {}
 
     def read(self, data: bytes, arrived: float) -> tuple[Ask, int] | None:
         """Return a request that begins with these bytes and the bytes of its body that are missing (negative: too
@@ -34,10 +35,11 @@ class Heads:
         known = self._blocks.get(data[line_end:block_end])
         if known is None:
             return None
-        line = _split(data[:line_end])
-        if line is None:
+        line = data[:line_end]
+        told = self._lines.get(line) or self._read_line(line)
+        if told is None:
             return None
-        method, path, query = line
+        method, path, query = told
         headers, length = known
         body = data[block_end:]
         return Ask(method, path, query, headers, body, arrived), length - len(body)
@@ -60,20 +62,22 @@ class Heads:
             return None
         length = int(message.headers.get("Content-Length", "0"))
         missing = length - (len(data) - block_end)
-        if missing >= 0 and _split(data[:line_end]) is not None:
+        if missing >= 0 and self._read_line(data[:line_end]) is not None:
             if len(self._blocks) >= _MOST_BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = message.headers, length
         return missing if missing >= 0 else None
 
-
-def _split(line: bytes) -> tuple[str, str, str] | None:
-    """Return method, path and query of a request line as every client sends it; None leaves it to the parser."""
-    text = line.decode("latin-1")
-    method, _, rest = text.partition(" ")
-    target, _, version = rest.partition(" ")
-    plain = target.isascii() and target.isprintable() and target[:1] == "/" and "#" not in target
-    if not plain or version != "HTTP/1.1" or method not in ("GET", "POST"):
-        return None
-    path, _, query = target.partition("?")
-    return method, path, query
+    def _read_line(self, line: bytes) -> tuple[str, str, str] | None:
+        """Return method, path and query of a request line as every client sends it; None leaves it to the parser."""
+        text = line.decode("latin-1")
+        method, _, rest = text.partition(" ")
+        target, _, version = rest.partition(" ")
+        plain = target.isascii() and target.isprintable() and target[:1] == "/" and "#" not in target
+        if not plain or version != "HTTP/1.1" or method not in ("GET", "POST"):
+            return None
+        path, _, query = target.partition("?")
+        if len(self._lines) >= _MOST_LINES:
+            self._lines.clear()
+        self._lines[line] = method, path, query
+        return method, path, query

@@ -1,7 +1,5 @@
 """`GET …:predict?country=nl&price=120`: every feature a parameter, so that any HTTP cache can keep the answer."""
 
-from collections.abc import Sequence
-from urllib.parse import parse_qsl
 from zlib import crc32
 
 from modelyard_server.asking import Ask, Reply
@@ -27,14 +25,7 @@ class QueryDoor:
         if headers["ETag"] in ask.headers.get("If-None-Match", ""):
             return Reply(status=304, headers=headers)
         core = self._core
-        answer = await core.answer_query(_pairs(ask.query), ask)
+        answer = await core.answer_query(ask.query, ask)
         answered = timed({"predictions": core.model.answerer.json_rows(answer.outputs)}, answer)
         answered.headers = headers
         return answered
-
-
-def _pairs(query: str) -> Sequence[Sequence[str]]:
-    """Return names and texts; what is not escaped needs no unescaping."""
-    if "%" in query or "+" in query:
-        return parse_qsl(query, keep_blank_values=True)
-    return [part.split("=", 1) if "=" in part else (part, "") for part in query.split("&") if part]
