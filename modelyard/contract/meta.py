@@ -51,7 +51,8 @@ Uri = Annotated[
 class Schema(BaseModel):
     """Base of everything on the wire: camelCase, frozen, unknown fields refused, docstrings as descriptions."""
 
-    model_config = ConfigDict(defer_build=True, 
+    model_config = ConfigDict(
+        defer_build=True,
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,

@@ -143,7 +143,7 @@ class Encoder:
 
     def encode_query(self, pairs: Sequence[Sequence[str]]) -> list[Any]:
         """Encode what query parameters mean: `encode_row` of `parse_query`, fast; raise FeatureError."""
-        texts = dict(pairs)
+        texts: dict[str, str] = dict(pairs)  # type: ignore[arg-type]
         if len(texts) == len(pairs) == len(self._texts):
             values: list[Any] = []
             try:

@@ -216,7 +216,7 @@ class Connection(RequestHandler):
         super().force_close()
 
     def _proceed(self, ask: Ask | None = None) -> None:
-        """Answer this request and those that the parser has, until one has to wait, or is aiohttp's, or none is left."""
+        """Answer this request and those the parser has, until one has to wait, or is aiohttp's, or none is left."""
         if self._giving_up is not None:
             self._giving_up.cancel()
             self._giving_up = None
@@ -259,7 +259,8 @@ class Connection(RequestHandler):
             or message.method == "HEAD"
         ):
             return None
-        assert self._parser is not None and self._manager is not None
+        assert self._parser is not None
+        assert self._manager is not None
         self._messages.popleft()
         self._parser.message_consumed()
         self._manager.requests_count += 1

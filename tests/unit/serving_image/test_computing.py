@@ -14,6 +14,7 @@ from modelyard.model.costs import CostCurve, measure_costs, pieces
 from modelyard.model.features import InputSpec
 from modelyard_server.asking import DeadlineError, RequestError
 from modelyard_server.computing import Computing, Gatekeeper, Job, form_batch
+from modelyard_server.loading import batches_pay
 
 SPECS = {"x": InputSpec("float32", ())}
 LONG = time.perf_counter() + 3600
@@ -112,6 +113,21 @@ def test_the_gate_refuses_when_the_queue_is_full_and_when_the_answer_would_be_la
     assert (full.value.status, full.value.headers) == (429, {"Retry-After": "4"})
     gate.leave(3.0)
     gate.admit(1.0, remaining=2.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "expected"),
+    [
+        ({"objective": "Latency"}, {1: 1.0, 2: 1.1}, False),
+        ({"objective": "Throughput"}, {1: 1.0, 2: 1.1}, True),
+        ({"objective": "Throughput"}, {1: 0.1, 2: 0.11}, False),
+        ({"objective": "Throughput", "batching": Batching(max_size=2)}, {1: 0.1, 2: 0.11}, True),
+    ],
+)
+def test_batches_are_formed_where_they_save_more_than_joining_costs(
+    options: dict[str, Any], seconds: dict[int, float], expected: bool
+):
+    assert batches_pay(ServingOptions(**options), CostCurve(seconds), hop=0.2) is expected
 
 
 async def test_what_is_dear_is_computed_in_a_thread_and_what_is_cheap_in_the_loop():
