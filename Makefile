@@ -1,13 +1,13 @@
 # Modelyard. `make help` lists what there is.
 # With CONTEXT=<kube context> (and REGISTRY=<registry> for images) everything uses an existing cluster instead of the
-# local one and never touches the machine.
+# local one and never touches the machine. FLAVOUR=gpu builds the training image with CUDA.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
-export CONTEXT REGISTRY
+export CONTEXT REGISTRY FLAVOUR
 export PYTHONPATH := .:operator:serving_image:training_image:local
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -43,7 +43,7 @@ cluster-status: venv ## Say how the cluster is
 	@$(LOCAL) status
 
 .PHONY: images
-images: venv ## Build the three images, deliver what changed, write build/deploy
+images: venv ## Build the four images, deliver what changed, write build/deploy
 	@$(PY) -m tools.images build
 
 .PHONY: wheels
@@ -96,6 +96,10 @@ api: venv ## Tests against a real etcd and API server
 	@$(LOCAL) build >/dev/null
 	$(PY) -m pytest -q tests/api
 
+.PHONY: documentation
+documentation: venv ## Run the notebook of the documentation: seconds
+	@$(PY) -m pytest -q tests/documentation
+
 .PHONY: end-to-end
 end-to-end: deploy ## Tests on the real cluster, from manifest to prediction
 	@$(PY) -m pytest -v tests/end_to_end
@@ -123,6 +127,10 @@ crashes: venv ## Kill publishing and saving at every file and request, on a fold
 .PHONY: bench-training
 bench-training: venv ## What the run's callback and saving cost beside bare Keras, and what each variant costs and saves
 	@$(PY) -m tests.benchmarks.training $(ARGUMENTS)
+
+.PHONY: bench-laptop
+bench-laptop: venv ## The README's five lines from nothing to a first local run, timed in a virtualenv of their own
+	@$(PY) -m tests.benchmarks.laptop $(ARGUMENTS)
 
 .PHONY: bench-peers
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk

@@ -117,7 +117,7 @@ def training_line(training: dict[str, Any]) -> str:
         words.append(f"{status['eta']} left")
     metrics = run.get("metrics", {})
     words += [f"{name}={value:.4g}" for name, value in sorted(metrics.items())[:3]]
-    words.append(run.get("message", "") if run.get("phase") == "Pending" else "")
+    words.append(run.get("message", "") if run.get("phase") in ("Pending", "Preparing") else "")
     return "  ".join(word for word in words if word)
 
 

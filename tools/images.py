@@ -1,4 +1,4 @@
-"""`python -m tools.images COMMAND`: build the three images, load or push them, write the overlay that installs them.
+"""`python -m tools.images COMMAND`: build the four images, load or push them, write the overlay that installs them.
 
 An image's tag is a hash of everything it is built from, so an unchanged image is neither built nor loaded twice and a
 changed one rolls whatever runs it. Engines: buildah (no daemon, the embedded default), docker, podman.
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -31,7 +31,10 @@ images:
 configMapGenerator:
   - name: modelyard-images
     behavior: merge
-    literals: ["training={training}", "serving={serving}"]
+    literals:
+      - training={training}
+      - serving={serving}
+      - serving-tensorflow={serving_tensorflow}
 """
 
 
@@ -43,6 +46,8 @@ class Image:
     containerfile: str
     contents: tuple[str, ...]
     """Files and folders of the project that the image is built from."""
+    arguments: tuple[str, ...] = ()
+    """Build arguments, `NAME=VALUE`."""
 
     @property
     def repository(self) -> str:
@@ -66,7 +71,30 @@ IMAGES = (
         "training_image/Containerfile",
         ("requirements/tensorflow.txt", "requirements/training.txt", "modelyard", "training_image/modelyard_trainer"),
     ),
+    # after the training image, whose layer with TensorFlow it shares
+    Image(
+        "serving-tensorflow",
+        "serving_image/Containerfile.tensorflow",
+        ("requirements/tensorflow.txt", "requirements/serving.txt", "modelyard", "serving_image/modelyard_server"),
+    ),
 )
+
+
+#: What the training image computes on, to the list of TensorFlow's packages in requirements/.
+FLAVOURS = {"cpu": "tensorflow", "gpu": "tensorflow-gpu"}
+
+
+def images_of(flavour: str) -> tuple[Image, ...]:
+    """Return the images with the training image of a flavour."""
+    if flavour == "cpu":
+        return IMAGES
+    name = FLAVOURS[flavour]
+    return tuple(
+        replace(image, contents=(f"requirements/{name}.txt", *image.contents), arguments=(f"FLAVOUR={name}",))
+        if image.name == "training"
+        else image
+        for image in IMAGES
+    )
 
 
 def content_hash(image: Image, base: str, root: Path = ROOT) -> str:
@@ -90,16 +118,19 @@ def run(*command: str | Path, **kwargs: str) -> str:
     return done.stdout.strip()
 
 
-def fetch_wheels() -> None:
+def fetch_wheels(flavour: str) -> None:
     """Download, or build from source where there is no wheel, every Python package of the images."""
-    lists = [ROOT / "requirements" / f"{name}.txt" for name in ("operator", "serving", "training")]
+    names = dict.fromkeys(("operator", "serving", "training", FLAVOURS[flavour]))
+    lists = [ROOT / "requirements" / f"{name}.txt" for name in names]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
     marker = WHEELS / ".complete"
     if marker.exists() and marker.read_text() == stamp:
         return
     WHEELS.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(WHEELS)]
-    run(*pip, *(f"--requirement={path}" for path in lists), "pip")
+    # one list at a time: of TensorFlow's flavours each has its own pins
+    for path in lists:
+        run(*pip, f"--requirement={path}", "pip")
     newest = max(WHEELS.glob("pip-*.whl"), key=lambda path: path.stat().st_mtime)
     # pip runs from its own wheel inside the build, whatever its version is called
     (WHEELS / "pip.whl").unlink(missing_ok=True)
@@ -131,6 +162,7 @@ class Buildah:
     def build(self, image: Image, reference: str, bases: dict[str, str]) -> None:
         """Build one image and keep its archive."""
         arguments = [f"--build-arg={name}={value}" for name, value in bases.items()]
+        arguments += [f"--build-arg={argument}" for argument in image.arguments]
         options = ("--quiet", "--layers", "--ignorefile", ".containerignore", "--file", image.containerfile)
         run(*self._buildah, "bud", *options, *arguments, "--tag", reference, ".")
         archive = self.archive(reference)
@@ -139,7 +171,8 @@ class Buildah:
         partial.unlink(missing_ok=True)
         run(*self._buildah, "push", "--quiet", reference, f"docker-archive:{partial}:{reference}")
         partial.rename(archive)
-        for old in archive.parent.glob(f"{image.repository}-*.tar"):
+        # by the tag's form: another image's name may begin with this one's
+        for old in archive.parent.glob(f"{image.repository}-{'[0-9a-f]' * 12}.tar"):
             if old != archive:
                 old.unlink()
 
@@ -169,7 +202,9 @@ class Docker:
 
     def build(self, image: Image, reference: str, bases: dict[str, str]) -> None:
         """Build one image."""
-        run(self._engine, "build", "--file", image.containerfile, "--tag", reference, ".", DOCKER_BUILDKIT="1")
+        arguments = [f"--build-arg={argument}" for argument in image.arguments]
+        options = ("--file", image.containerfile, *arguments, "--tag", reference)
+        run(self._engine, "build", *options, ".", DOCKER_BUILDKIT="1")
 
     def has(self, reference: str) -> bool:
         """Say whether the image need not be built."""
@@ -196,9 +231,18 @@ def write_overlay(references: dict[str, str]) -> None:
     DEPLOYMENT.mkdir(parents=True, exist_ok=True)
     name, tag = references["operator"].rsplit(":", 1)
     text = OVERLAY.format(
-        operator_name=name, operator_tag=tag, training=references["training"], serving=references["serving"]
+        operator_name=name,
+        operator_tag=tag,
+        training=references["training"],
+        serving=references["serving"],
+        serving_tensorflow=references["serving-tensorflow"],
     )
     (DEPLOYMENT / "kustomization.yaml").write_text(text)
+
+
+_FLAVOUR = click.option(
+    "--flavour", envvar="FLAVOUR", type=click.Choice(list(FLAVOURS)), default="cpu", help="What training computes on."
+)
 
 
 @click.group()
@@ -209,19 +253,20 @@ def main() -> None:
 @main.command()
 @click.option("--registry", envvar="REGISTRY", default="", help="Push to this registry instead of the local cluster.")
 @click.option("--deliver/--no-deliver", default=True, help="Load into the cluster, or push.")
-def build(registry: str, deliver: bool) -> None:
+@_FLAVOUR
+def build(registry: str, deliver: bool, flavour: str) -> None:
     """Build what changed, deliver it, and write build/deploy/kustomization.yaml."""
     engine = engine_for(registry, Settings.from_environment(os.environ))
     bases = engine.bases()
     references = {}
-    for image in IMAGES:
+    for image in images_of(flavour):
         tag = content_hash(image, " ".join(bases.values()))
         references[image.name] = reference = f"{registry or 'localhost'}/{image.repository}:{tag}"
         started = time.monotonic()
         if engine.has(reference):
             click.echo(f"  {reference} is up to date")
             continue
-        fetch_wheels()
+        fetch_wheels(flavour)
         engine.build(image, reference, bases)
         click.echo(f"  {reference} built in {time.monotonic() - started:.1f} s")
     write_overlay(references)
@@ -232,9 +277,10 @@ def build(registry: str, deliver: bool) -> None:
 
 
 @main.command()
-def wheels() -> None:
+@_FLAVOUR
+def wheels(flavour: str) -> None:
     """Fetch the Python packages of all images into build/wheels."""
-    fetch_wheels()
+    fetch_wheels(flavour)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ SETS: dict[str, tuple[list[str], list[str]]] = {
     "operator": (["operator"], []),
     "serving": (["server", "s3"], []),
     "tensorflow": (["tensorflow"], []),
-    "training": (["trainer", "tensorflow", "s3"], ["samples"]),
+    "tensorflow-gpu": (["gpu"], []),
+    "training": (["trainer", "tensorflow", "s3", "data"], ["samples"]),
     "development": (
-        ["operator", "server", "trainer", "tensorflow", "s3", "cli"],
+        ["operator", "server", "trainer", "tensorflow", "s3", "cli", "laptop"],
         ["samples", "dev"],
     ),
 }

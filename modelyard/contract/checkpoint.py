@@ -5,7 +5,17 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
+from modelyard.contract.meta import (
+    Conditions,
+    Digest,
+    DnsLabel,
+    DnsSubdomain,
+    Metrics,
+    ModelRuntime,
+    Resource,
+    Schema,
+    Uri,
+)
 
 __all__ = [
     "CheckResult",
@@ -32,6 +42,8 @@ class CheckpointSpec(Schema):
     """Training step."""
     metrics: Metrics = Field(default_factory=dict)
     """What was measured on held-out data."""
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What executes it: `TensorFlow` for a model that LiteRT cannot hold; it needs the larger serving image."""
 
 
 class CheckResult(Schema):

@@ -2,15 +2,18 @@
 
 runs/RUN/state/STEP-ATTEMPT/...      saved training state, whole once its marker exists
 runs/RUN/state/STEP.json             the state's marker
+runs/RUN/data/NAME.json              which version of a data source the run trains on
 runs/RUN/attempts/STEP-ATTEMPT/...   a package; the prefix is used once
 runs/RUN/published/STEP.json         the package's marker, created once: who sees it sees a whole package
 """
 
 __all__ = [
     "attempt_prefix",
+    "data_record",
     "join",
     "published_folder",
     "published_marker",
+    "run_folder",
     "state_folder",
     "state_marker",
     "state_prefix",
@@ -40,6 +43,11 @@ def state_prefix(run: str, step: int, attempt: str) -> str:
 def state_marker(run: str, step: int) -> str:
     """Return the marker that makes a saved state complete."""
     return f"{state_folder(run)}/{step}.json"
+
+
+def data_record(run: str, name: str) -> str:
+    """Return what holds the versions of a data source's files that the run began with."""
+    return f"{run_folder(run)}/data/{name}.json"
 
 
 def attempt_prefix(run: str, step: int, attempt: str) -> str:

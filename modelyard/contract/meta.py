@@ -21,6 +21,7 @@ __all__ = [
     "Metadata",
     "MetricName",
     "Metrics",
+    "ModelRuntime",
     "Resource",
     "Schema",
     "Uri",
@@ -97,6 +98,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    PREPARED = "Prepared"
     TRAINED = "Trained"
     PUBLISHED = "Published"
     PASSED = "Passed"
@@ -130,6 +132,13 @@ Conditions = Annotated[
 ]
 #: What was measured, by metric name.
 Metrics = Annotated[dict[MetricName, float], Field(max_length=128)]
+
+
+class ModelRuntime(StrEnum):
+    """What executes a model."""
+
+    LITERT = "LiteRT"
+    TENSORFLOW = "TensorFlow"
 
 
 class Resource(Schema):

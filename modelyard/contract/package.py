@@ -7,7 +7,9 @@ Files of a package, all below one prefix that is written once and never reused:
     labels.json            `Labels`: the outputs and, for tags, their hierarchy
     baseline.json          `Baseline`: distributions of features and predictions on held-out data
     samples.jsonl          one `Sample` a line: golden requests with the expected answers
-    lookup.npz             optional: `inputs.NAME` and `outputs.NAME` arrays of a finite domain, precomputed
+    lookup.json            optional, with lookup.npz: the finite domain whose answers were computed beforehand
+    lookup.npz             the answers: an array for each output, the rows in the order of the axes' product
+    model.sig              optional: a signature over the digests of all other files; in no manifest
     model.tflite           the LiteRT model
     saved_model/...        the portable SavedModel
 
@@ -28,10 +30,12 @@ __all__ = [
     "FORMAT",
     "LABELS",
     "LOOKUP",
+    "LOOKUP_DOMAIN",
     "MANIFEST",
     "MODEL_LITERT",
     "SAMPLES",
     "SAVED_MODEL",
+    "SIGNATURE_FILE",
     "Baseline",
     "BooleanFeature",
     "BucketFeature",
@@ -50,6 +54,8 @@ __all__ = [
     "Label",
     "Labels",
     "ListFeature",
+    "Lookup",
+    "LookupAxis",
     "Manifest",
     "NumberFeature",
     "Output",
@@ -67,6 +73,8 @@ LABELS = "labels.json"
 BASELINE = "baseline.json"
 SAMPLES = "samples.jsonl"
 LOOKUP = "lookup.npz"
+LOOKUP_DOMAIN = "lookup.json"
+SIGNATURE_FILE = "model.sig"
 MODEL_LITERT = "model.tflite"
 SAVED_MODEL = "saved_model"
 
@@ -375,6 +383,26 @@ class Sample(Schema):
 
     `variants`: the answers of variants that differ, by name.
     """
+
+
+class LookupAxis(Schema):
+    """The values of one feature in the table."""
+
+    feature: FeatureName
+    values: Annotated[list[bool | int | float | str], Field(min_length=1, max_length=1_000_000)]
+    """Raw values, no two encoded alike."""
+
+
+class Lookup(Schema):
+    """The finite domain of a lookup table: the product of its axes, the last one the fastest.
+
+    Features that are no axis have their default.
+    """
+
+    variant: str
+    """Which variant of the model computed the answers."""
+    rows: Annotated[int, Field(ge=1)]
+    axes: list[LookupAxis]
 
 
 class FileEntry(Schema):

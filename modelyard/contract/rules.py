@@ -138,6 +138,61 @@ def _training_rules() -> tuple[Rule, ...]:
     )
 
 
+def _prepare_rules() -> tuple[Rule, ...]:
+    def steps(*changes: Document, **spec: Any) -> Document:
+        step = {"name": "rows", "module": "example.prepare", "output": {"uri": "pvc://models/rows"}}
+        wanted = [{key: value for key, value in (step | change).items() if value} for change in changes]
+        return {"spec": {"prepare": wanted, **spec}}
+
+    def output(uri: str) -> Document:
+        return steps({"output": {"uri": uri}})
+
+    def input_(uri: str) -> Document:
+        return steps({"inputs": [{"name": "raw", "uri": uri}]})
+
+    def named(name: str) -> list[Document]:
+        return [{"name": name, "uri": "s3://bucket/rows"}]
+
+    return (
+        Rule(
+            "ModelTraining",
+            "spec.prepare[]",
+            _exactly_one("script", "module", "command"),
+            "exactly one of script, module and command says what a prepare step runs",
+            accepted=(steps({}), steps({"module": None, "command": ["/prepare"]})),
+            refused=(steps({"module": None}), steps({"command": ["/prepare"]})),
+        ),
+        *_uri_rules("ModelTraining", "spec.prepare[].output.uri", output),
+        Rule(
+            "ModelTraining",
+            "spec.prepare[].output.uri",
+            "size(self) <= 960",
+            "the output of a prepare step must be at most 960 characters: its folder's name is added",
+            accepted=(output("s3://bucket/" + "a" * 900),),
+            refused=(output("s3://bucket/" + "a" * 990),),
+        ),
+        _writable("ModelTraining", "spec.prepare[].output.uri", output),
+        *_uri_rules("ModelTraining", "spec.prepare[].inputs[].uri", input_),
+        Rule(
+            "ModelTraining",
+            "spec",
+            "!has(self.prepare) || !has(self.data) || !self.prepare.exists(s, self.data.exists(d, d.name == s.name))",
+            "a prepare step and a source of spec.data must not have the same name: both are read by it",
+            accepted=(steps({}, data=named("raw")),),
+            refused=(steps({}, data=named("rows")),),
+        ),
+        Rule(
+            "ModelTraining",
+            "spec",
+            "!has(self.prepare) || self.prepare.all(s, !has(s.inputs) || "
+            "!s.inputs.exists(i, self.prepare.exists(p, p.name == i.name)))",
+            "an input of a prepare step must not have the name of a step: what steps make is read by their names",
+            accepted=(steps({"inputs": named("raw")}),),
+            refused=(steps({"inputs": named("rows")}), steps({"inputs": named("more")}, {"name": "more"})),
+        ),
+    )
+
+
 def _toleration_rules(kind: str) -> tuple[Rule, ...]:
     def tolerations(**toleration: str) -> Document:
         return {"spec": {"tolerations": [toleration]}}
@@ -197,8 +252,22 @@ def _serving_rules() -> tuple[Rule, ...]:
             refused=(source(uri="s3://models/example/1"), source(training="example", digest=_DIGEST)),
         ),
         *_uri_rules("ModelServing", "spec.model.uri", uri),
+        Rule(
+            "ModelServing",
+            "spec.verification",
+            _exactly_one("configMap", "secretName"),
+            "exactly one of spec.verification.configMap and spec.verification.secretName holds the public keys",
+            accepted=(
+                {"spec": {"verification": {"configMap": "keys"}}},
+                {"spec": {"verification": {"secretName": "keys"}}},
+            ),
+            refused=(
+                {"spec": {"verification": {}}},
+                {"spec": {"verification": {"configMap": "keys", "secretName": "keys"}}},
+            ),
+        ),
         *_toleration_rules("ModelServing"),
     )
 
 
-RULES: tuple[Rule, ...] = (*_training_rules(), *_checkpoint_rules(), *_serving_rules())
+RULES: tuple[Rule, ...] = (*_training_rules(), *_prepare_rules(), *_checkpoint_rules(), *_serving_rules())

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from modelyard.contract.meta import Conditions, Digest, DnsLabel, DnsSubdomain, Metrics, Resource, Schema, Uri
+from modelyard.contract.meta import (
+    Conditions,
+    Digest,
+    DnsLabel,
+    DnsSubdomain,
+    Metrics,
+    ModelRuntime,
+    Resource,
+    Schema,
+    Uri,
+)
 from modelyard.contract.options import ServingOptions
 from modelyard.contract.pods import Resources, Scheduling, Storage
 
@@ -22,6 +32,7 @@ __all__ = [
     "ServingReason",
     "ServingSpec",
     "ServingStatus",
+    "Verification",
 ]
 
 
@@ -59,6 +70,18 @@ class Access(Schema):
     """Secret with `tls.crt` and `tls.key`: the pods then speak HTTPS. Changes are taken up without a restart."""
 
 
+class Verification(Schema):
+    """Which public keys a package must be signed with: those in a ConfigMap or a Secret, exactly one of them.
+
+    What none of them signed is never served.
+    """
+
+    config_map: DnsSubdomain | None = None
+    """ConfigMap whose values are public keys in PEM; one of them is enough."""
+    secret_name: DnsSubdomain | None = None
+    """The same in a Secret."""
+
+
 class ServingSpec(Scheduling, ServingOptions):
     """What to serve, on how many replicas."""
 
@@ -68,12 +91,17 @@ class ServingSpec(Scheduling, ServingOptions):
     """How many pods serve. `kubectl scale` and a HorizontalPodAutoscaler set it."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Container image; absent: the serving image that the operator was installed with."""
+    runtime: ModelRuntime | None = None
+    """What the serving image must execute, for a package given by `uri` or a pinned `variant`; absent: what the
+    checkpoint says, else `LiteRT`."""
     storage: Storage = Field(default_factory=Storage)
     """How the pods get at the package."""
     resources: Resources = Field(default_factory=Resources)
     """Compute resources of the serving container."""
     access: Access = Field(default_factory=Access)
     """Who may ask."""
+    verification: Verification | None = None
+    """Which keys must have signed the package; absent: its digest is enough."""
     rollout: Rollout = Field(default_factory=Rollout)
     """How changes are brought in."""
     paused: bool = False
@@ -127,6 +155,8 @@ class Revision(Schema):
     """The training run that made the model."""
     metrics: Metrics = Field(default_factory=dict)
     """What training measured."""
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What executes it."""
     replicas: int = 0
     """Pods wanted."""
     ready_replicas: int = 0

@@ -19,6 +19,8 @@ from modelyard.contract.meta import (
 )
 from modelyard.contract.package import Precision
 from modelyard.contract.pods import Resources, Scheduling, Storage
+from modelyard.contract.preparing import PreparedStep, StepName, StepStatus
+from modelyard.contract.retention import Retention, RetentionStatus
 
 __all__ = [
     "Checkpointing",
@@ -29,10 +31,12 @@ __all__ = [
     "ModelTraining",
     "Optimise",
     "OutputTarget",
+    "PrepareStep",
     "PublishedCheckpoint",
     "RunPhase",
     "RunStatus",
     "Script",
+    "Signing",
     "TrainingPhase",
     "TrainingReason",
     "TrainingSpec",
@@ -40,6 +44,9 @@ __all__ = [
 ]
 
 ImageName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+ModuleName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
+Command = Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field(min_length=1, max_length=64)]
+EnvironmentName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Script(Schema):
@@ -69,6 +76,40 @@ class OutputTarget(Schema):
     """Saved states and published packages go below this address: `pvc://CLAIM/PATH` or `s3://BUCKET/PATH`."""
 
 
+class PrepareStep(Schema):
+    """Work that is done before training, in a container of its own."""
+
+    name: StepName
+    """Its name. What it makes is a data source of this name for the steps after it and for the training."""
+    image: ImageName | None = None
+    """Container image; absent: the training image that the operator was installed with."""
+    script: Script | None = None
+    """A script from a ConfigMap. Exactly one of `script`, `module` and `command`."""
+    module: ModuleName | None = None
+    """A Python module that the image can import."""
+    command: Command | None = None
+    """Any program; it finds the folder to fill in the variable MODELYARD_OUTPUT."""
+    hyperparameters: Annotated[dict[str, Any], Field(max_length=64)] = Field(default_factory=dict)
+    """Free JSON that the script reads as `run.hyperparameters`. The training's own are not told to a step."""
+    env: dict[EnvironmentName, Annotated[str, StringConstraints(max_length=4096)]] = Field(
+        default_factory=dict, max_length=64
+    )
+    """Environment variables of the container."""
+    inputs: Annotated[list[DataSource], Field(max_length=16)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Data that the step reads by name: `run.data("NAME")`. What earlier steps made is there by their names."""
+    output: OutputTarget
+    """Where it keeps what it makes: in a folder of its own below this address, so that nothing is ever overwritten."""
+    resources: Resources = Field(default_factory=Resources)
+    """Compute resources of the container."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many failed attempts it may have."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """How long it may take altogether, in seconds."""
+
+
 class Checkpointing(Schema):
     """How often the state of a run is saved, so that a replaced pod goes on where the last one was."""
 
@@ -91,6 +132,17 @@ class Optimise(Schema):
     max_loss: Annotated[float, Field(ge=0, le=1)] = 0.01
     """What one may cost and still be served: the largest change of any metric that the script's
     `publish(evaluate=...)` returns, or without that the share of decisions that differ."""
+
+
+class Signing(Schema):
+    """Sign every package, in the form of OpenSSF Model Signing."""
+
+    secret_name: DnsSubdomain
+    """Secret with the private key: PEM of an elliptic curve (P-256, P-384, P-521), without a password."""
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")] = (
+        "private.pem"
+    )
+    """The key's name in the Secret."""
 
 
 class MetricThreshold(Schema):
@@ -121,13 +173,9 @@ class TrainingSpec(Scheduling):
     """Container image; absent: the training image that the operator was installed with."""
     script: Script | None = None
     """Train with a script from a ConfigMap. Exactly one of `script`, `module` and `command`."""
-    module: (
-        Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] | None
-    ) = None
+    module: ModuleName | None = None
     """Train with a Python module that the image can import."""
-    command: (
-        Annotated[list[Annotated[str, StringConstraints(max_length=4096)]], Field(min_length=1, max_length=64)] | None
-    ) = None
+    command: Command | None = None
     """Train with any program that keeps the training contract (docs/training.md)."""
     hyperparameters: Annotated[dict[str, Any], Field(max_length=256)] = Field(default_factory=dict)
     """Free JSON that the script reads as `run.hyperparameters`."""
@@ -136,6 +184,12 @@ class TrainingSpec(Scheduling):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """Data that the script reads by name."""
+    prepare: Annotated[list[PrepareStep], Field(max_length=8)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Steps that are done in order before training. One that is done is not done again until it, a step before it or
+    the retrain token changes; a change of other fields of the training leaves it done."""
     output: OutputTarget
     """Where states and packages go."""
     storage: Storage = Field(default_factory=Storage)
@@ -144,12 +198,16 @@ class TrainingSpec(Scheduling):
     """Compute resources of the training container; GPUs too."""
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
     """How often state is saved."""
+    retention: Retention = Field(default_factory=Retention)
+    """Which packages are kept."""
     gate: Gate = Field(default_factory=Gate)
     """What a checkpoint must reach to be served."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
     """Seed of every random number generator of a run."""
     optimise: Optimise = Field(default_factory=Optimise)
     """Which variants of the model are published beside the original; servers take the fastest that is allowed."""
+    signing: Signing | None = None
+    """Signs the packages; absent: they are not signed. Servings ask for it with `spec.verification`."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many failed attempts a run may have; an eviction or a node's loss is not counted."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
@@ -168,6 +226,7 @@ class TrainingPhase(StrEnum):
     """One word for the PHASE column."""
 
     PENDING = "Pending"
+    PREPARING = "Preparing"
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
@@ -179,6 +238,7 @@ class RunPhase(StrEnum):
     """Where one run stands."""
 
     PENDING = "Pending"
+    PREPARING = "Preparing"
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
@@ -190,6 +250,9 @@ class TrainingReason(StrEnum):
 
     RUN_CREATED = "RunCreated"
     RUN_PENDING = "RunPending"
+    PREPARING = "Preparing"
+    PREPARED = "Prepared"
+    PREPARE_FAILED = "PrepareFailed"
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
@@ -204,6 +267,8 @@ class TrainingReason(StrEnum):
     NOTHING_PUBLISHED = "NothingPublished"
     GATE_PASSED = "GatePassed"
     GATE_FAILED = "GateFailed"
+    COLLECTED = "Collected"
+    COLLECT_FAILED = "CollectFailed"
     INVALID = "Invalid"
 
 
@@ -232,7 +297,7 @@ class RunStatus(Schema):
     pod: DnsSubdomain | None = None
     """The newest attempt's pod, for `kubectl logs`."""
     activity: Annotated[str, StringConstraints(max_length=63)] | None = None
-    """What the training process is doing: `Starting`, `Training`, `Saving`, `Publishing`."""
+    """What the training process is doing: `Starting`, `Downloading`, `Training`, `Saving`, `Publishing`."""
     progress_percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """How much of the training is done."""
     eta_seconds: int | None = None
@@ -282,7 +347,7 @@ class TrainingStatus(Schema):
     observed_generation: int = 0
     """The generation this status was concluded from."""
     conditions: Conditions = Field(default_factory=list)
-    """`Ready`, `Reconciling`, `Stalled`, `Trained`, `Published`, `Passed`."""
+    """`Ready`, `Reconciling`, `Stalled`, `Prepared` (with `spec.prepare`), `Trained`, `Published`, `Passed`."""
     phase: TrainingPhase | None = None
     """One word for people."""
     progress: Annotated[str, StringConstraints(max_length=16)] | None = None
@@ -293,6 +358,12 @@ class TrainingStatus(Schema):
     """The current or the last run."""
     runs: Annotated[list[FinishedRun], Field(max_length=50)] = Field(default_factory=list)
     """Runs that ended, newest first."""
+    preparing: StepStatus | None = None
+    """The prepare step that is under way or failed."""
+    prepared: Annotated[list[PreparedStep], Field(max_length=50)] = Field(default_factory=list)
+    """Prepare steps that are done, oldest first."""
+    retention: RetentionStatus | None = None
+    """What has been collected, and what will be."""
     last_published: PublishedCheckpoint | None = None
     """The newest checkpoint."""
     champion: PublishedCheckpoint | None = None

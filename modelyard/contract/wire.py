@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from modelyard.contract.meta import GROUP, Digest, Metrics, Schema
+from modelyard.contract.meta import GROUP, Digest, Metrics, ModelRuntime, Schema
 from modelyard.contract.training import Checkpointing, DataSource, Optimise
 
 __all__ = [
@@ -15,9 +15,12 @@ __all__ = [
     "MANAGED_BY",
     "PVC_ROOT",
     "RUN_FOLDER",
+    "SIGNING_FOLDER",
     "STATUS_PORT",
     "TLS_FOLDER",
+    "VERIFICATION_FOLDER",
     "Annotation",
+    "Component",
     "Environment",
     "ExitCode",
     "Header",
@@ -40,6 +43,9 @@ PVC_ROOT = "/mnt/pvc"
 #: Where serving pods find the API keys and the certificate.
 API_KEYS_FOLDER = "/etc/modelyard/api-keys"
 TLS_FOLDER = "/etc/modelyard/tls"
+#: Where serving pods find the public keys that packages must be signed with, and training pods the private one.
+VERIFICATION_FOLDER = "/etc/modelyard/verification"
+SIGNING_FOLDER = "/etc/modelyard/signing"
 #: Where a training pod finds its run document (`run.json`) and, if any, the script.
 RUN_FOLDER = "/etc/modelyard/run"
 RUN_DOCUMENT = "run.json"
@@ -55,6 +61,14 @@ class Label:
     RUN = f"{GROUP}/run"
     SERVING = f"{GROUP}/serving"
     REVISION = f"{GROUP}/revision"
+
+
+class Component:
+    """Values of the label COMPONENT on the Jobs of a training, their ConfigMaps and pods."""
+
+    TRAINING = "training"
+    PREPARE = "prepare"
+    COLLECT = "collect"
 
 
 class Annotation:
@@ -96,7 +110,13 @@ class Environment:
     """Folder of the mounted API keys: one a file."""
     TLS = "MODELYARD_TLS"
     """Folder of the mounted `tls.crt` and `tls.key`."""
+    VERIFICATION = "MODELYARD_VERIFICATION"
+    """File or folder of public keys: only packages that one of them signed are opened."""
+    SIGNING_KEY = "MODELYARD_SIGNING_KEY"
+    """File with the private key that packages are signed with."""
     PVC_ROOT = "MODELYARD_PVC_ROOT"
+    OUTPUT = "MODELYARD_OUTPUT"
+    """URI of the folder that a prepare step fills."""
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
 
@@ -138,6 +158,8 @@ class Phase(StrEnum):
     """What a training process is doing."""
 
     STARTING = "Starting"
+    DOWNLOADING = "Downloading"
+    PREPARING = "Preparing"
     TRAINING = "Training"
     SAVING = "Saving"
     PUBLISHING = "Publishing"
@@ -153,6 +175,8 @@ class Published(Schema):
     """The package's own prefix."""
     digest: Digest
     metrics: Metrics
+    runtime: ModelRuntime = ModelRuntime.LITERT
+    """What a server needs to execute it."""
     token: str = ""
     """Unique to the attempt that published."""
     created: str = ""
@@ -215,6 +239,8 @@ class RunDocument(Schema):
     optimise: Optimise = Optimise()
     stall_seconds: int | None = None
     """The script is ended when its progress stands still for so long; None: never."""
+    step: str | None = None
+    """Name of the prepare step that this is; None: it trains."""
     required_metrics: list[str] = Field(default_factory=list)
     """Metrics that the gate will ask for: publishing without one of them is refused early."""
 

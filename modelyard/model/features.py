@@ -54,6 +54,8 @@ class Encoder:
         """Features whose value is a list."""
         self.takes_bytes = frozenset(name for name, column in self._columns.items() if column.takes_bytes)
         """Features whose value may be the bytes of a file."""
+        self.expects = {name: column.expects for name, column in self._columns.items()}
+        """What a value of each feature must be, in words."""
         self._crosses = [feature for feature in features.features if isinstance(feature, CrossFeature)]
         for cross in self._crosses:
             self._add_cross(cross)
@@ -75,6 +77,11 @@ class Encoder:
     def names(self) -> tuple[str, ...]:
         """The features that a request may give."""
         return tuple(self._columns)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What stands for a feature that a request does not give, for those that have it."""
+        return {name: column.default for name, column in self._columns.items() if column.default is not None}
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
         """Encode requests: one mapping of feature name to raw value a row; raise FeatureError."""

@@ -7,6 +7,7 @@ PackageError
 """
 
 import hashlib
+import importlib.util
 import math
 import os
 import tempfile
@@ -15,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
 from modelyard.contract.meta import Schema
@@ -23,10 +23,9 @@ from modelyard.contract.package import (
     BASELINE,
     FEATURES,
     LABELS,
-    LOOKUP,
     MANIFEST,
     SAMPLES,
-    SAVED_MODEL,
+    SIGNATURE_FILE,
     Baseline,
     Features,
     FileEntry,
@@ -38,7 +37,9 @@ from modelyard.contract.package import (
 from modelyard.model.encoders import Array
 from modelyard.model.features import Encoder
 from modelyard.model.labels import Answerer
+from modelyard.model.lookup import LookupTable, open_lookup
 from modelyard.model.runtime import Runtime, RuntimeProblem
+from modelyard.model.signing import LARGEST_SIGNATURE, SignatureProblem, read_keys, verify_signature
 from modelyard.model.storage import NotFound, Store, open_store
 
 __all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "PackageRefused", "fetch_package", "open"]
@@ -46,6 +47,10 @@ __all__ = ["Model", "PackageDamaged", "PackageError", "PackageMissing", "Package
 #: How far an answer may be from its golden sample: other processors round differently.
 TOLERANCE = 1e-3
 _LARGEST_DOCUMENT = 64 << 20
+_NO_TENSORFLOW = (
+    "it needs TensorFlow, which is not installed here: pip install modelyard[tensorflow]; "
+    "in a cluster, `runtime: TensorFlow` of the ModelServing or of the ModelCheckpoint takes the image that has it"
+)
 
 Document = TypeVar("Document", bound=Schema)
 
@@ -101,8 +106,8 @@ class Model:
         self.samples = _samples(folder)
         self.encoder = Encoder(self.features)
         self.answerer = Answerer(self.labels)
-        self.lookup = _lookup(folder, self.encoder, self.labels)
-        """Finished outputs by the encoded instance, for those that were computed beforehand."""
+        self.lookup = _lookup(folder, self.encoder, self.labels, self.variant.name)
+        """Finished outputs by the encoded instance, for those that were computed beforehand, if there are any."""
         self.runtime = _open_runtime(folder, self.variant, threads)
         self._check_names()
         self.executor = self.new_executor()
@@ -121,8 +126,11 @@ class Model:
 
     def predict(self, features: Mapping[str, Any]) -> Any:
         """Return the answer to one request; raise FeatureError."""
-        with self._one_at_a_time:
-            outputs = self.executor.compute_row(self.encoder.encode_row(features))
+        values = self.encoder.encode_row(features)
+        outputs = self.lookup.find(values) if self.lookup is not None else None
+        if outputs is None:
+            with self._one_at_a_time:
+                outputs = self.executor.compute_row(values)
         return self.answerer.rows(outputs)[0]
 
     def predict_many(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -163,39 +171,78 @@ class Model:
 
 
 def open(
-    uri: str | os.PathLike[str], *, digest: str | None = None, threads: int = 1, variant: str | None = None
+    uri: str | os.PathLike[str],
+    *,
+    digest: str | None = None,
+    threads: int = 1,
+    variant: str | None = None,
+    public_keys: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open the package at a URI or path; with a digest it is that package or an error.
 
-    Without a variant the fastest is taken of those that publishing allowed.
+    Without a variant the fastest is taken of those that publishing allowed. With `public_keys`, a file in PEM or a
+    folder of them, the package is opened only if one of these keys signed it.
     """
+    trusted = None if public_keys is None else Path(public_keys)
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        manifest, found = fetch_package(open_store(os.fspath(uri)), Path(folder), digest, variant)
+        store = open_store(os.fspath(uri))
+        manifest, found = fetch_package(store, Path(folder), digest, variant, trusted=trusted)
         return Model(Path(folder), manifest, found, threads=threads, variant=variant)
 
 
 def fetch_package(
-    store: Store, folder: Path, digest: str | None = None, variant: str | None = None
+    store: Store,
+    folder: Path,
+    digest: str | None = None,
+    variant: str | None = None,
+    *,
+    trusted: Path | None = None,
 ) -> tuple[Manifest, str]:
     """Copy what serving needs of a package into an empty folder, verified; return manifest and digest.
 
-    Raises PackageError, or StorageError while the store does not answer.
+    With `trusted`, public keys in a file or folder, only a package that one of them signed. Raises
+    PackageError, or StorageError while the store does not answer.
     """
     try:
-        text = store.read(MANIFEST)
+        text = _read_small(store, folder, MANIFEST, _LARGEST_DOCUMENT)
     except NotFound as error:
         raise PackageMissing(f"there is no package at {store.uri}: {MANIFEST} does not exist") from error
     found = f"sha256:{hashlib.sha256(text).hexdigest()}"
     if digest is not None and found != digest:
         raise PackageDamaged(f"{MANIFEST} has the digest {found}, expected {digest}")
+    if trusted is not None:
+        _check_signature(store, folder, text, trusted)
     manifest = _parse(MANIFEST, text, Manifest)
     chosen = choose_variant(manifest, variant)
     others = {other.path for other in manifest.variants} - {chosen.path}
     for entry in manifest.files:
-        # the portable SavedModel is for other programs: it is neither read nor trusted here
-        if not entry.path.startswith(f"{SAVED_MODEL}/") and entry.path not in others:
+        # a variant is a file, or the folder of a SavedModel
+        if entry.path not in others and entry.path.partition("/")[0] not in others:
             _fetch(store, folder, entry)
     return manifest, found
+
+
+def _read_small(store: Store, folder: Path, name: str, largest: int) -> bytes:
+    """Return a file that nothing vouches for yet, by way of the disk: whatever its size, the memory is bounded."""
+    target = folder / f".{name}"
+    store.download(name, target)
+    size = target.stat().st_size
+    if size > largest:
+        raise PackageRefused(f"{name} has {size} bytes: at most {largest} are read")
+    text = target.read_bytes()
+    target.unlink()
+    return text
+
+
+def _check_signature(store: Store, folder: Path, manifest: bytes, trusted: Path) -> None:
+    try:
+        keys = read_keys(trusted)
+        signature = _read_small(store, folder, SIGNATURE_FILE, LARGEST_SIGNATURE)
+        verify_signature(signature, manifest, keys)
+    except NotFound as error:
+        raise PackageRefused(f"the package is not signed: {SIGNATURE_FILE} does not exist") from error
+    except SignatureProblem as error:
+        raise PackageRefused(str(error)) from error
 
 
 def _fetch(store: Store, folder: Path, entry: FileEntry) -> None:
@@ -255,30 +302,25 @@ def choose_variant(manifest: Manifest, name: str | None = None) -> Variant:
 
 
 def _open_runtime(folder: Path, variant: Variant, threads: int) -> Runtime:
-    if variant.runtime != "litert":
-        raise PackageRefused(f"the variant {variant.name} needs {variant.runtime}, which this server does not have")
-    from modelyard.model.runtime.litert import LiteRT
-
     try:
-        return LiteRT.read(folder / variant.path, threads)
+        if variant.runtime == "litert":
+            from modelyard.model.runtime.litert import LiteRT
+
+            return LiteRT.read(folder / variant.path, threads)
+        if importlib.util.find_spec("tensorflow") is None:
+            raise RuntimeProblem(_NO_TENSORFLOW)
+        from modelyard.model.runtime.tensorflow import TensorFlow
+
+        return TensorFlow.read(folder / variant.path)
     except RuntimeProblem as error:
         raise PackageRefused(f"{variant.path}: {error}") from error
 
 
-def _lookup(folder: Path, encoder: Encoder, labels: Labels) -> dict[tuple[Any, ...], dict[str, Array]]:
-    """Return the table of precomputed outputs, each for a batch of one, or nothing; raise PackageDamaged."""
-    path = folder / LOOKUP
-    if not path.exists():
-        return {}
+def _lookup(folder: Path, encoder: Encoder, labels: Labels, variant: str) -> LookupTable | None:
     try:
-        with np.load(path, allow_pickle=False) as table:
-            inputs = [table[f"inputs.{name}"].tolist() for name in encoder.inputs]
-            outputs = {output.name: table[f"outputs.{output.name}"] for output in labels.outputs}
-        keys = list(zip(*inputs, strict=True))
-        rows = [{name: values[row : row + 1] for name, values in outputs.items()} for row in range(len(keys))]
-        return dict(zip(keys, rows, strict=True))
-    except (KeyError, ValueError, OSError) as error:
-        raise PackageDamaged(f"{LOOKUP}: {error}") from error
+        return open_lookup(folder, encoder, labels, variant)
+    except ValueError as error:
+        raise PackageDamaged(str(error)) from error
 
 
 def _agree(answer: Any, expected: Any) -> bool:

@@ -1,5 +1,6 @@
-"""From a Keras model to what serves: a portable SavedModel and a frozen LiteRT model, inputs and outputs by name."""
+"""From a model to what serves: a portable SavedModel and a frozen LiteRT model, inputs and outputs by name."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,52 +12,91 @@ import numpy as np
 from modelyard.contract.package import MODEL_LITERT, SAVED_MODEL, Precision, Variant
 from modelyard.model.encoders import Array
 from modelyard.model.features import InputSpec
-from modelyard.model.runtime.litert import SIGNATURE, SIGNATURE_ONE
+from modelyard.model.runtime import SIGNATURE
+from modelyard.model.runtime.litert import SIGNATURE_ONE
+from modelyard.model.sources import PublishError, Source
 
-__all__ = ["ORIGINAL", "export_model"]
+__all__ = ["ORIGINAL", "ORIGINAL_SAVED", "export_model"]
 
 #: The variant that the others are measured against.
 ORIGINAL = "float32"
-
-
+#: The same as TensorFlow saves it.
+ORIGINAL_SAVED = "saved-model"
 #: How many held-out rows tell the ranges of activations.
 _CALIBRATION_ROWS = 128
+_LONGEST_REASON = 300
+#: How the converter names the operations that LiteRT lacks.
+_LACKING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
 def export_model(
-    model: Any,
+    source: Source,
     inputs: dict[str, InputSpec],
     folder: Path,
     precisions: Sequence[Precision] = (),
     examples: Mapping[str, Array] | None = None,
 ) -> list[Variant]:
-    """Write `saved_model/`, `model.tflite` and its smaller forms of a Keras model; return the variants they are.
+    """Write `saved_model/`, `model.tflite` and its smaller forms of a model; return the variants they are.
 
     `examples` are encoded rows, `(rows, *shape)`, whose activations tell the ranges of 8 bits. A form that LiteRT
-    cannot make is returned too, not to be served and with the reason.
+    cannot make is returned too, not to be served and with the reason. Raises PublishError if TensorFlow cannot either.
 
     The signature takes every encoder input by name, `(batch, *shape)`, and returns the model's named outputs. In the
     LiteRT model variables are constants and everything that only training needs is cut away.
     """
-    import tensorflow as tf
-
-    def predict(**tensors: Any) -> Any:
-        return model(tensors, training=False)
-
-    serve = tf.function(predict).get_concrete_function(**_specs(inputs, None))
-    module = tf.Module()
-    module.model = model
-    saved = folder / SAVED_MODEL
-    tf.saved_model.save(module, str(saved), signatures={SIGNATURE: serve})
-    frozen = _Frozen(predict, inputs)
-    content = frozen.convert()
+    saved = _save(source, inputs, folder / SAVED_MODEL)
+    try:
+        frozen = _Frozen(source.predict, inputs)
+        content = frozen.convert()
+    except Exception as error:
+        # whatever TensorFlow raises here, the SavedModel is whole
+        reason = _why_not(error)
+        names = (ORIGINAL, *precisions)
+        return [*(_absent(name, reason) for name in names), saved]
     (folder / MODEL_LITERT).write_bytes(content)
-    size = sum(file.stat().st_size for file in saved.rglob("*") if file.is_file())
     return [
         Variant(name=ORIGINAL, runtime="litert", path=MODEL_LITERT, size=len(content)),
-        Variant(name="saved-model", runtime="tensorflow", path=SAVED_MODEL, size=size),
+        saved,
         *(_write_smaller(frozen, precision, examples or {}, folder) for precision in precisions),
     ]
+
+
+def _save(source: Source, inputs: dict[str, InputSpec], folder: Path) -> Variant:
+    """Write the SavedModel with what its signature needs: not the optimizer, not what only training calls."""
+    import tensorflow as tf
+
+    serve = tf.function(source.predict).get_concrete_function(**_specs(inputs, None))
+    resources = [tensor for tensor in serve.captured_inputs if tensor.dtype == tf.resource]
+    variables = list(serve.graph.variables)
+    module = tf.Module()
+    if len(resources) == len(variables):
+        module.kept = variables
+    else:
+        # tables and variables of inner functions are only known to the model itself
+        module.model = source.holder
+    try:
+        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: serve})
+    except (AssertionError, ValueError, TypeError) as error:
+        raise PublishError(f"TensorFlow cannot save the model: {_first_line(error)}") from error
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Variant(name=ORIGINAL_SAVED, runtime="tensorflow", path=SAVED_MODEL, size=size)
+
+
+def _absent(name: str, reason: str) -> Variant:
+    path = MODEL_LITERT if name == ORIGINAL else f"model-{name}.tflite"
+    return Variant(name=name, runtime="litert", path=path, size=0, serve=False, reason=f"LiteRT cannot {reason}")
+
+
+def _why_not(error: Exception) -> str:
+    """Return the end of `LiteRT cannot ...`: the converter's own list of operations, or its first line."""
+    found = _LACKING.findall(str(error))
+    if found:
+        return f"execute the operations {', '.join(dict.fromkeys(found))}"[:_LONGEST_REASON]
+    return f"hold it: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]
 
 
 def _write_smaller(frozen: "_Frozen", precision: Precision, examples: Mapping[str, Array], folder: Path) -> Variant:
@@ -65,9 +105,7 @@ def _write_smaller(frozen: "_Frozen", precision: Precision, examples: Mapping[st
         content = frozen.convert(precision, examples)
     except Exception as error:
         # whatever TensorFlow raises here, the original is whole
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = f"LiteRT cannot make it: {lines[0][:300]}"
-        return Variant(name=precision, runtime="litert", path=path, size=0, serve=False, reason=reason)
+        return _absent(precision, f"make it: {_first_line(error)}")
     (folder / path).write_bytes(content)
     return Variant(name=precision, runtime="litert", path=path, size=len(content))
 
@@ -124,6 +162,8 @@ def _freeze(predict: Callable[..., Any], inputs: dict[str, InputSpec], batch: in
     serve = tf.function(predict).get_concrete_function(**_specs(inputs, batch))
     frozen = convert_variables_to_constants_v2(serve)
     order = [tensor.name.partition(":")[0] for tensor in frozen.inputs]
+    if kept := [name for name in order if name not in inputs]:
+        raise ValueError(f"it keeps {len(kept)} tables or other resources beside its variables")
     names = sorted(serve.structured_outputs)
 
     def call(**tensors: Any) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from modelyard.contract import layout
+from modelyard.contract.meta import ModelRuntime
 from modelyard.contract.package import (
     BASELINE,
     FEATURES,
     LABELS,
     MANIFEST,
     SAMPLES,
+    SIGNATURE_FILE,
     Baseline,
     Features,
     FileEntry,
@@ -36,22 +38,23 @@ from modelyard.contract.wire import Published
 from modelyard.model.comparing import Evaluate, Original, compare
 from modelyard.model.encoders import Array
 from modelyard.model.features import Encoder
-from modelyard.model.opening import Model
-from modelyard.model.optimising import ORIGINAL, export_model
+from modelyard.model.litert_files import adopt_litert
+from modelyard.model.lookup import Declared, declare_lookup, write_lookup
+from modelyard.model.opening import Model, PackageDamaged, PackageRefused, choose_variant
+from modelyard.model.optimising import ORIGINAL, ORIGINAL_SAVED, export_model
+from modelyard.model.signing import sign_package
 from modelyard.model.sketches import describe_column, describe_numbers
+from modelyard.model.sources import PublishError, Source, check_shapes, is_litert_file
 from modelyard.model.storage import Store
 
 __all__ = ["Publication", "PublishError", "publish"]
 
-#: How far the LiteRT model's outputs may be from the Keras model's.
+#: How far a form's outputs may be from the model's.
 TOLERANCE = 1e-3
 _CHECKED_ROWS = 256
 _BATCH = 1024
+_RUNTIMES = {"litert": ModelRuntime.LITERT, "tensorflow": ModelRuntime.TENSORFLOW}
 _FRAMEWORKS = ("modelyard", "tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
-
-
-class PublishError(ValueError):
-    """A model cannot be published; the message names what is wrong and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,17 @@ class Publication:
     """Which variants are made, and what they may cost."""
     evaluate: Evaluate | None = None
     """Metrics of finished outputs on the holdout: what a variant must not change by more than allowed."""
+    signing_key: bytes | None = None
+    """A private key in PEM: the package is signed with it."""
+    lookup: Declared | None = None
+    """Features whose answers are computed beforehand, or the values of each; the others keep their defaults."""
 
 
 def publish(model: Any, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:
-    """Make the package of a Keras model and publish it; return the marker that stands, ours or an earlier one's.
+    """Make the package of a model and publish it; return the marker that stands, ours or an earlier one's.
 
-    Raises PublishError, FeatureError or StorageError; then nothing is published.
+    What may be published is in `sources.py`. Raises PublishError, FeatureError or StorageError; then nothing is
+    published.
     """
     with tempfile.TemporaryDirectory(prefix="modelyard-package-") as name:
         folder = Path(name)
@@ -92,33 +100,99 @@ def build_package(model: Any, publication: Publication, folder: Path, now: datet
     encoder = Encoder(publication.features)
     inputs = encoder.encode_columns(publication.holdout)
     _check_metrics(publication.metrics)
-    variants = export_model(model, encoder.inputs, folder, publication.optimise.variants, inputs)
+    domain = None if publication.lookup is None else declare_lookup(publication.lookup, encoder, ORIGINAL)
+    answered, variants = _export(model, publication, encoder, inputs, folder)
     _write(folder, FEATURES, publication.features)
     _write(folder, LABELS, publication.labels)
     _write(folder, BASELINE, Baseline(rows=0, features={}, predictions={}))
-    unmeasured = _manifest(publication, variants, [], now)
-    opened = Model(folder, unmeasured, "", variant=ORIGINAL)
+    forms = _Forms(folder, _manifest(publication, variants, [], now))
+    opened = forms.open_original()
+    check_shapes(publication.labels, opened.runtime.predict({name: values[:1] for name, values in inputs.items()}))
     outputs = _predict_all(opened, inputs)
-    _compare(model, inputs, outputs, opened)
+    if answered is not None:
+        _compare(opened, outputs, answered)
     _write(folder, BASELINE, _baseline(publication, outputs))
     original = Original(inputs, outputs, publication.evaluate, publication.optimise.max_loss)
-    measured, answers = [], {}
-    for variant in variants:
-        if variant.runtime == "litert" and variant.serve:
-            opened = Model(folder, unmeasured, "", variant=variant.name)
-            variant = compare(opened, _predict_all(opened, inputs), original)
-            answers[variant.name] = opened.predict_many(list(publication.samples))
-        measured.append(variant)
+    answers = forms.measure(original, publication.samples)
     (folder / SAMPLES).write_text("".join(f"{line}\n" for line in _samples(publication, answers)))
-    _write(folder, MANIFEST, _manifest(publication, measured, _entries(folder), now))
+    if domain is not None:
+        served = forms.open(choose_variant(_manifest(publication, forms.variants, [], now)).name)
+        answered_by = domain.model_copy(update={"variant": served.variant.name})
+        write_lookup(folder, answered_by, encoder, served.executor.compute_row)
+    _write(folder, MANIFEST, _manifest(publication, forms.variants, _entries(folder), now))
+
+
+def _export(
+    model: Any, publication: Publication, encoder: Encoder, inputs: Mapping[str, Array], folder: Path
+) -> tuple[Mapping[str, Array] | None, list[Variant]]:
+    """Write the model's forms; return what itself answers to the first rows, and the forms.
+
+    A LiteRT file is its own form: there is nothing to compare it with.
+    """
+    precisions = publication.optimise.variants
+    if is_litert_file(model):
+        return None, adopt_litert(model, encoder.inputs, publication.labels, folder, precisions)
+    source = Source(model, encoder.inputs, publication.labels)
+    answered = source.outputs({name: values[:_CHECKED_ROWS] for name, values in inputs.items()})
+    return answered, export_model(source, encoder.inputs, folder, precisions, inputs)
+
+
+class _Forms:
+    """The forms of a model in the package's folder: each is opened as a server will, and measured."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self.variants = list(manifest.variants)
+        self.original = ORIGINAL
+
+    def open(self, name: str) -> Model:
+        """Open a form; raise PackageRefused."""
+        return Model(self._folder, self._manifest, "", variant=name)
+
+    def open_original(self) -> Model:
+        """Open the form that the others are measured against, LiteRT's if there is one; raise PublishError."""
+        for place, variant in enumerate(self.variants):
+            if variant.name in (ORIGINAL, ORIGINAL_SAVED) and variant.serve:
+                try:
+                    opened = self.open(variant.name)
+                except PackageRefused as error:
+                    self.variants[place] = _not_served(variant, error)
+                except PackageDamaged as error:
+                    raise PublishError(str(error)) from error
+                else:
+                    self.original = variant.name
+                    return opened
+        reasons = (f"{variant.name}: {variant.reason}" for variant in self.variants if variant.reason)
+        raise PublishError(f"no form of the model can be served: {'; '.join(reasons)}")
+
+    def measure(self, original: Original, samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Measure every form that may be served; return the answers to the samples by form, the original's first."""
+        answers: dict[str, list[Any]] = {self.original: []}
+        for place, variant in enumerate(self.variants):
+            if not variant.serve:
+                continue
+            try:
+                opened = self.open(variant.name)
+            except PackageRefused as error:
+                self.variants[place] = _not_served(variant, error)
+                continue
+            self.variants[place] = compare(opened, _predict_all(opened, original.inputs), original)
+            answers[variant.name] = opened.predict_many(list(samples))
+        return answers
+
+
+def _not_served(variant: Variant, error: PackageRefused) -> Variant:
+    return variant.model_copy(update={"serve": False, "reason": str(error)[:1000]})
 
 
 def _samples(publication: Publication, answers: Mapping[str, list[Any]]) -> list[str]:
     """Return a line for each golden request: the original's answer, and those of the other variants."""
+    original, *others = answers.items()
     lines = []
     for place, request in enumerate(publication.samples):
-        others = {name: given[place] for name, given in answers.items() if name != ORIGINAL}
-        response = {"answer": answers[ORIGINAL][place], **({"variants": others} if others else {})}
+        told = {name: given[place] for name, given in others}
+        response = {"answer": original[1][place], **({"variants": told} if told else {})}
         lines.append(Sample(request=dict(request), response=response).model_dump_json(by_alias=True))
     return lines
 
@@ -126,15 +200,20 @@ def _samples(publication: Publication, answers: Mapping[str, list[Any]]) -> list
 def upload_package(folder: Path, publication: Publication, store: Store, now: Callable[[], datetime]) -> Published:
     """Upload a finished package and publish it with one create-once marker."""
     prefix = layout.attempt_prefix(publication.run, publication.step, publication.attempt)
-    manifest = (folder / MANIFEST).read_bytes()
-    for entry in Manifest.model_validate_json(manifest).files:
+    text = (folder / MANIFEST).read_bytes()
+    manifest = Manifest.model_validate_json(text)
+    signature = sign_package(manifest, text, key) if (key := publication.signing_key) is not None else None
+    for entry in manifest.files:
         store.upload(folder / entry.path, f"{prefix}/{entry.path}")
     store.upload(folder / MANIFEST, f"{prefix}/{MANIFEST}")
+    if signature is not None:
+        store.write(f"{prefix}/{SIGNATURE_FILE}", signature)
     published = Published(
         step=publication.step,
         uri=layout.join(store.uri, prefix),
-        digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
+        digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         metrics=dict(publication.metrics),
+        runtime=_RUNTIMES[choose_variant(manifest).runtime],
         token=publication.attempt,
         created=now().isoformat(),
     )
@@ -159,17 +238,14 @@ def _predict_all(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _compare(keras_model: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array], opened: Model) -> None:
-    """Refuse a conversion whose outputs are not the Keras model's."""
-    few = {name: values[:_CHECKED_ROWS] for name, values in inputs.items()}
-    original = {name: np.asarray(value) for name, value in keras_model(few, training=False).items()}
-    missing = {output.name for output in opened.labels.outputs} - original.keys()
-    if missing:
-        raise PublishError(f"labels name outputs that the model lacks: {', '.join(sorted(missing))}")
-    for name, values in opened.answerer.finish(original).items():
+def _compare(opened: Model, outputs: Mapping[str, Array], answered: Mapping[str, Array]) -> None:
+    """Refuse a conversion whose outputs are not the model's."""
+    for name, values in opened.answerer.finish(answered).items():
         difference = float(np.max(np.abs(values - outputs[name][:_CHECKED_ROWS])))
         if not difference <= TOLERANCE:
-            raise PublishError(f"output {name}: the LiteRT model differs from the Keras model by {difference:g}")
+            raise PublishError(
+                f"output {name}: the form {opened.variant.name} differs from the model by {difference:g}"
+            )
 
 
 def _baseline(publication: Publication, outputs: Mapping[str, Array]) -> Baseline:

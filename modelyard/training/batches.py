@@ -1,20 +1,47 @@
 """Batches whose order is known from the seed and the epoch alone, so that a resumed run goes on within an epoch."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from modelyard.model.encoders import Array
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "Resumable"]
+
+
+class Resumable(Protocol):
+    """Batches of a known order: what a run needs to go on with the very batch that is next."""
+
+    @property
+    def dataset(self) -> Any:
+        """What `fit` takes."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of a whole epoch."""
+
+    def begin_epoch(self, epoch: int, first: int = 0) -> None:
+        """Say which epoch the next pass over the dataset is, and which batch it begins with."""
 
 
 class Batches:
     """Shuffled batches of arrays in memory; `dataset` is what `fit` takes."""
 
-    def __init__(self, arrays: Any, *, batch_size: int, seed: int, shuffle: bool = True) -> None:
-        """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs."""
+    def __init__(
+        self,
+        arrays: Any,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        then: Callable[..., Any] | None = None,
+    ) -> None:
+        """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs.
+
+        `then` makes of each batch what is trained on, several batches at a time.
+        """
         lengths = {len(array) for array in tf.nest.flatten(arrays)}
         if len(lengths) != 1:
             raise ValueError(f"the arrays have {', '.join(map(str, sorted(lengths)))} rows: as many each are expected")
@@ -30,7 +57,10 @@ class Batches:
             return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
 
         places = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
-        self.dataset = places.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        chosen = places.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        if then is not None:
+            chosen = chosen.map(then, num_parallel_calls=tf.data.AUTOTUNE)
+        self.dataset = chosen.prefetch(tf.data.AUTOTUNE)
         # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
         self.dataset.cardinality = lambda: self.steps
 

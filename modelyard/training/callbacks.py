@@ -11,7 +11,7 @@ import keras
 
 from modelyard.contract.training import Checkpointing
 from modelyard.contract.wire import ExitCode, Phase
-from modelyard.training.batches import Batches
+from modelyard.training.batches import Resumable
 from modelyard.training.errors import DivergedError
 from modelyard.training.progress import QUIET, ProgressFile
 from modelyard.training.saving import Saver
@@ -27,7 +27,7 @@ class Host(Protocol):
     attempt: str
     progress: ProgressFile
     resumed: State | None
-    current: Batches | None
+    current: Resumable | None
 
 
 class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._started_at, self._started_step = clock(), self._step
         self._quiet_until = 0.0
         self._stopping = False
-        self._batches: Batches | None = None
+        self._batches: Resumable | None = None
         self._last: State | None = None
         self._continued: State | None = None
 

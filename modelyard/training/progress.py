@@ -23,11 +23,13 @@ class ProgressFile:
         self._path = path
         self._clock = clock
         self._written = float("-inf")
+        self.listener: Callable[[Progress], None] | None = None
+        """Is shown what is written."""
         # states are saved, and told, in a thread of their own
         self._lock = threading.Lock()
 
     def tell(self, **changes: Any) -> None:
-        """Change fields of the progress; a change of phase or of what is saved or published is written at once."""
+        """Change fields of the progress; a new phase or message, or what is saved or published, is written at once."""
         with self._lock:
             self._change(changes)
 
@@ -36,13 +38,15 @@ class ProgressFile:
         self.progress = before.model_copy(update=changes)
         important = any(
             getattr(before, name) != getattr(self.progress, name)
-            for name in ("phase", "saved_step", "published", "resumed_step", "epoch")
+            for name in ("phase", "saved_step", "published", "resumed_step", "epoch", "message")
         )
         if important or self._clock() - self._written >= QUIET:
             self._write()
 
     def _write(self) -> None:
         self._written = self._clock()
+        if self.listener is not None:
+            self.listener(self.progress)
         if self._path is None:
             return
         temporary = self._path.with_suffix(f".{os.getpid()}")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sys
-import tempfile
-import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,33 +18,54 @@ from modelyard.contract.package import Features, Labels
 from modelyard.contract.wire import Environment, Phase, Published, RunDocument
 from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
+from modelyard.model.lookup import Declared
 from modelyard.model.publishing import Publication, publish
 from modelyard.model.storage import open_store
-from modelyard.model.storage.files import FileStore
+from modelyard.training.data import Data
 from modelyard.training.errors import ConfigurationError
+from modelyard.training.local import LocalRun, Settings, begin_local
+from modelyard.training.parameters import Parameters, read_parameters
+from modelyard.training.preparing import Preparing
 from modelyard.training.progress import ProgressFile
+from modelyard.training.sources import Source
 from modelyard.training.state import State, StateStore
+from modelyard.training.versions import settle
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from modelyard.training.batches import Batches
+    from modelyard.training.batches import Resumable
 
 __all__ = ["Run", "run"]
 
 Value = TypeVar("Value", bool, int, float, str, list[Any], dict[str, Any])
 
 
-def run() -> Run:
-    """Return the run of this process: the cluster's if it is one, else a local one with results under ./runs/."""
-    return Run.begin(os.environ, sys.argv)
+def run(
+    *, data: Mapping[str, str | os.PathLike[str]] | None = None, hyperparameters: Mapping[str, Any] | None = None
+) -> Run:
+    """Return the run of this process: the cluster's if it is one, else a local one with results under ./runs/.
+
+    `data` (name to path or URI) and `hyperparameters` are for a laptop or notebook, where the command line says nothing
+    else; in the cluster the manifest alone counts.
+    """
+    begun = Run.begin(os.environ, sys.argv, data=data, hyperparameters=hyperparameters)
+    if begun.local is not None:
+        begun.local.attach(begun.progress)
+    return begun
 
 
-class Run:
+class Run(Preparing):
     """What a training script is given, and where it hands in what it made."""
 
     def __init__(
-        self, document: RunDocument, *, attempt: str, progress: Path | None, environment: Mapping[str, str]
+        self,
+        document: RunDocument,
+        *,
+        attempt: str,
+        progress: Path | None,
+        environment: Mapping[str, str],
+        local: LocalRun | None = None,
     ) -> None:
         self._document = document
         self._environment = environment
@@ -57,18 +75,30 @@ class Run:
         self.seed = document.seed
         self.is_local = progress is None
         self.progress = ProgressFile(progress, document.run, attempt)
+        self.local = local
         self._store = open_store(document.output, environment)
         self._states = StateStore(self._store, document.run, document.checkpointing.keep)
-        self.resumed: State | None = None if self.is_local else self._states.newest()
+        trains = document.step is None
+        self.resumed: State | None = self._states.newest() if trains else None
+        if not trains:
+            self.progress.tell(phase=Phase.PREPARING)
         if self.resumed is not None:
             step = self.resumed.position.step
             self.progress.tell(resumed_step=step, saved_step=step)
-        self.current: Batches | None = None
-        """What `batches` made last: a state is saved within its epochs too."""
+        self._data: dict[str, Data] = {}
+        self.current: Resumable | None = None
+        """The batches that are trained on: a state is saved within their epochs too."""
 
     @classmethod
-    def begin(cls, environment: Mapping[str, str], arguments: Sequence[str]) -> Run:
-        """Begin the run that the environment describes; raise ConfigurationError."""
+    def begin(
+        cls,
+        environment: Mapping[str, str],
+        arguments: Sequence[str],
+        *,
+        data: Mapping[str, str | os.PathLike[str]] | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Begin the run that the environment describes, else a local one; raise ConfigurationError."""
         path = environment.get(Environment.RUN)
         if path:
             document = RunDocument.model_validate_json(Path(path).read_bytes())
@@ -76,9 +106,10 @@ class Run:
             progress = Path(environment[Environment.PROGRESS])
             begun = cls(document, attempt=attempt, progress=progress, environment=environment)
         else:
-            begun = cls(
-                _local_document(arguments), attempt=uuid.uuid4().hex[:12], progress=None, environment=environment
-            )
+            known = Settings(data=dict(data or {}), hyperparameters=dict(hyperparameters or {}))
+            local = begin_local(arguments, Path.cwd(), known)
+            attempt = uuid.uuid4().hex[:12]
+            begun = cls(local.document, attempt=attempt, progress=None, environment=environment, local=local)
         begun.seed_everything()
         return begun
 
@@ -97,23 +128,38 @@ class Run:
             raise ConfigurationError(f"spec.hyperparameters.{name} is {value!r}: expected {kind}, like {default!r}")
         return value
 
-    def data(self, name: str) -> str:
-        """Return the URI of the data source of that name; raise ConfigurationError if there is none."""
+    def hyperparameters_as(self, kind: type[Parameters]) -> Parameters:
+        """Return all hyperparameters as a dataclass or pydantic model; raise ConfigurationError for what does not fit.
+
+        Unknown ones, missing ones without a default and ones of another type are refused, each by its field.
+        """
+        return read_parameters(kind, self.hyperparameters)
+
+    def data(self, name: str) -> Data:
+        """Return the data source of that name; raise ConfigurationError if there is none."""
+        if name not in self._data:
+            uri = self._uri(name)
+            source = Source(
+                name,
+                uri,
+                environment=self._environment,
+                progress=self.progress,
+                settle=lambda source, versions: settle(self._store, self.name, source, versions),
+            )
+            self._data[name] = Data(source, self)
+        return self._data[name]
+
+    def path(self, name: str) -> Path:
+        """Return a data source on this machine, downloaded if it is elsewhere: `data(name).path()`."""
+        return self.data(name).path()
+
+    def _uri(self, name: str) -> str:
         for source in self._document.data:
             if source.name == name:
                 return source.uri
         known = ", ".join(source.name for source in self._document.data) or "none"
-        raise ConfigurationError(f"spec.data has no source {name!r}; there are: {known}")
-
-    def path(self, name: str) -> Path:
-        """Return a local path of a data source, copied from its store if it is not local; raise StorageError."""
-        folder, _, file = self.data(name).rpartition("/")
-        store = open_store(folder, self._environment)
-        if isinstance(store, FileStore):
-            return store.local_path(file)
-        target = Path(tempfile.mkdtemp(prefix="modelyard-data-")) / file
-        store.download(file, target)
-        return target
+        fix = f"python train.py --data {name}=PATH" if self.is_local else "name it in the manifest"
+        raise ConfigurationError(f"spec.data has no source {name!r}; there are: {known}; {fix}")
 
     @property
     def initial_epoch(self) -> int:
@@ -128,15 +174,22 @@ class Run:
         """
         from modelyard.training.batches import Batches
 
+        return self.train_on(Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle), shuffled=shuffle)
+
+    def train_on(self, batches: Resumable, *, shuffled: bool) -> tf.data.Dataset:
+        """Take note of batches; those that are not shuffled are for measuring, if there are others."""
         # they are shuffled already, and an epoch that is gone on with is shorter: Keras need not worry
         for message in ("`shuffle=True` was passed, but will be ignored", "Your input ran out of data"):
             warnings.filterwarnings("ignore", message=message)
-        self.current = Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle)
-        return self.current.dataset
+        if shuffled or self.current is None:
+            self.current = batches
+        return batches.dataset
 
     @property
     def verbose(self) -> str | int:
-        """What to pass to `fit`: a progress bar on a terminal, a line an epoch elsewhere."""
+        """What to pass to `fit`: a progress bar on a terminal (ours, else Keras' own), a line an epoch elsewhere."""
+        if self.local is not None and self.local.shows_progress:
+            return 0
         return "auto" if sys.stdout.isatty() else 2
 
     def callback(self) -> Any:
@@ -162,19 +215,26 @@ class Run:
         holdout: Mapping[str, Sequence[Any] | Array],
         samples: Sequence[Mapping[str, Any]] = (),
         evaluate: Evaluate | None = None,
+        lookup: Declared | None = None,
     ) -> Published:
-        """Publish a Keras model as a package; whole or not at all.
+        """Publish a model as a package; whole or not at all.
 
+        It is a Keras model, a `tf.Module`, a `tf.function`, the folder of a SavedModel, or a `.tflite` file.
         `holdout` holds raw feature columns that training did not see, `samples` raw requests to replay before serving.
         `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
-        one by more than `maxLoss` are not offered.
+        one by more than `maxLoss` are not offered. `lookup` names features whose answers are computed beforehand, or
+        gives the values of each; the others keep their defaults. Raises PublishError, FeatureError or StorageError.
         """
+        if self._document.step is not None:
+            raise ConfigurationError("a step of spec.prepare writes data: run.write(...); only a training publishes")
         missing = [name for name in self._document.required_metrics if name not in metrics]
         if missing:
             given = ", ".join(metrics) or "none"
             raise ConfigurationError(
                 f"spec.gate.metrics asks for {', '.join(missing)}; publish(metrics=...) gives {given}"
             )
+        for data in self._data.values():
+            data.verify()
         self.progress.tell(phase=Phase.PUBLISHING, metrics={name: float(value) for name, value in metrics.items()})
         publication = Publication(
             name=self._document.training,
@@ -188,28 +248,22 @@ class Run:
             samples=samples,
             optimise=self._document.optimise,
             evaluate=evaluate,
+            lookup=lookup,
+            signing_key=self._signing_key(),
         )
         published = publish(model, publication, self._store, lambda: datetime.now(UTC))
         self.progress.tell(phase=Phase.DONE, published=[*self.progress.progress.published, published])
         print(f"published {published.uri} {published.digest}", flush=True)
+        if self.local is not None:
+            self.local.published(published)
         return published
 
-
-def _local_document(arguments: Sequence[str]) -> RunDocument:
-    script = Path(arguments[0]).stem if arguments and arguments[0] else "run"
-    hyperparameters: dict[str, Any] = {}
-    words = list(arguments[1:])
-    while words:
-        word = words.pop(0)
-        if word != "--set" or not words or "=" not in words[0]:
-            raise ConfigurationError(f"{word}: a training script takes only --set NAME=VALUE")
-        name, _, text = words.pop(0).partition("=")
+    def _signing_key(self) -> bytes | None:
+        path = self._environment.get(Environment.SIGNING_KEY)
+        if not path:
+            return None
         try:
-            hyperparameters[name] = json.loads(text)
-        except ValueError:
-            hyperparameters[name] = text
-    name = f"{script}-{time.strftime('%Y%m%d-%H%M%S')}".lower()
-    output = Path("runs").absolute()
-    return RunDocument(
-        training=script, namespace="local", run=name, output=str(output), hyperparameters=hyperparameters
-    )
+            return Path(path).read_bytes()
+        except OSError as error:
+            text = f"spec.signing: the Secret has no key {Path(path).name} that can be read: {error.strerror}"
+            raise ConfigurationError(text) from error

@@ -7,16 +7,17 @@ from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import Resource
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
-from modelyard.contract.wire import Progress, ServingSummary
+from modelyard.contract.wire import MANAGED_BY, Component, Label, Progress, ServingSummary
 from modelyard_operator.outcome import (
     CheckpointView,
     OperatorDefaults,
     Sample,
-    ScriptContent,
     ServingView,
     TrainingView,
 )
+from modelyard_operator.scripts import TrainingScripts
 from modelyard_operator.store import Key, Store
+from modelyard_operator.training.jobs import is_going
 
 __all__ = ["checkpoint_view", "serving_view", "training_view"]
 
@@ -27,22 +28,30 @@ def training_view(
     store: Store,
     training: ModelTraining,
     defaults: OperatorDefaults,
-    script: ScriptContent | None,
+    scripts: TrainingScripts,
     progress: Mapping[str, Sample[Progress]],
 ) -> TrainingView:
     """Gather what a training's pass may look at."""
     key = Key("ModelTraining", training.metadata.namespace, training.metadata.name)
     jobs = _owned(store.related("Job", key), training)
+    configs = _owned(store.related("ConfigMap", key), training)
     uids = {job["metadata"]["uid"] for job in jobs}
     pods = tuple(pod for pod in store.related("Pod", key) if _owner(pod) in uids)
     return TrainingView(
         training=training,
         defaults=defaults,
-        script=script,
-        jobs=jobs,
+        script=scripts.own,
+        step_scripts=scripts.steps,
+        jobs=_part(jobs, Component.TRAINING),
+        steps=_part(jobs, Component.PREPARE),
+        collections=_part(jobs, Component.COLLECT),
         pods=pods,
-        configs=_owned(store.related("ConfigMap", key), training),
+        configs=_part(configs, Component.TRAINING),
+        step_configs=_part(configs, Component.PREPARE),
+        collection_configs=_part(configs, Component.COLLECT),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
+        # asked for only when packages may be collected, and many
+        users=() if any(map(is_going, jobs)) else _users(store, key.namespace),
         progress={uid: progress[uid] for uid in _uids(pods) if uid in progress},
     )
 
@@ -98,6 +107,21 @@ def _checkpoints(store: Store, serving: ModelServing, followed: Key) -> list[Jso
 
 def _owned(items: Iterable[Json], parent: Resource) -> tuple[Json, ...]:
     return tuple(item for item in items if _owner(item) == parent.metadata.uid)
+
+
+def _users(store: Store, namespace: str) -> tuple[Json, ...]:
+    """Return what may name packages beside the training: servings, and checkpoints that the operator did not write."""
+    servings = store.objects("ModelServing")
+    others = (item for item in store.objects("ModelCheckpoint") if not _is_ours(item))
+    return tuple(item for item in (*servings, *others) if item["metadata"].get("namespace") == namespace)
+
+
+def _is_ours(item: Json) -> bool:
+    return bool(item["metadata"].get("labels", {}).get(Label.MANAGED_BY) == MANAGED_BY)
+
+
+def _part(items: Iterable[Json], component: str) -> tuple[Json, ...]:
+    return tuple(item for item in items if item["metadata"].get("labels", {}).get(Label.COMPONENT) == component)
 
 
 def _owner(item: Json) -> str:

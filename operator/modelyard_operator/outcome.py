@@ -40,6 +40,8 @@ class OperatorDefaults:
 
     training_image: str
     serving_image: str
+    serving_tensorflow_image: str
+    """For models that LiteRT cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,27 @@ class TrainingView:
     defaults: OperatorDefaults
     script: ScriptContent | None = None
     """Only for trainings with `spec.script`."""
+    step_scripts: Mapping[str, ScriptContent] = field(default_factory=dict)
+    """By name of the prepare step: the scripts of `spec.prepare`."""
     jobs: tuple[Manifest, ...] = ()
-    """batch/v1 Jobs that carry this training's label and are owned by its UID."""
+    """batch/v1 Jobs that train: they carry this training's label and are owned by its UID."""
+    steps: tuple[Manifest, ...] = ()
+    """Its Jobs that prepare."""
+    collections: tuple[Manifest, ...] = ()
+    """Its Jobs that delete packages which are kept no more."""
     pods: tuple[Manifest, ...] = ()
-    """Pods of those Jobs."""
+    """Pods of all those Jobs."""
     configs: tuple[Manifest, ...] = ()
     """The run ConfigMaps owned by this training."""
+    step_configs: tuple[Manifest, ...] = ()
+    """Those of its prepare steps."""
+    collection_configs: tuple[Manifest, ...] = ()
+    """Those of its collecting Jobs."""
     checkpoints: tuple[ModelCheckpoint, ...] = ()
     """ModelCheckpoints whose `spec.training` is this training."""
+    users: tuple[Manifest, ...] = ()
+    """Every ModelServing of the namespace, and every ModelCheckpoint that a person wrote: what they name is in use.
+    Gathered only while none of the training's Jobs is at work."""
     progress: Mapping[str, Sample[Progress]] = field(default_factory=dict)
     """By pod UID: the newest /progress document."""
 

@@ -16,13 +16,13 @@ from modelyard.contract.training import ModelTraining, TrainingReason
 from modelyard_operator import checkpoint, serving, training
 from modelyard_operator.conditions import conclude_conditions, stalled
 from modelyard_operator.gathering import checkpoint_view, serving_view, training_view
-from modelyard_operator.kube.applying import Applier
+from modelyard_operator.kube.applying import Applier, Taken
 from modelyard_operator.kube.client import KINDS, Conflict, Forbidden, Invalid, KubeApi, NotFound
 from modelyard_operator.kube.recorder import Recorder
 from modelyard_operator.noticing import Notices
 from modelyard_operator.outcome import Deletion, Event, Manifest, OperatorDefaults, Outcome
 from modelyard_operator.sampling import Samples
-from modelyard_operator.scripts import LOOK_AGAIN, LOOK_AGAIN_MISSING, Scripts
+from modelyard_operator.scripts import Scripts
 from modelyard_operator.store import Key, Store, key_of
 
 __all__ = ["STATUS_MANAGER", "Reconciler"]
@@ -95,12 +95,12 @@ class Reconciler:
         if key.kind == "ModelServing":
             return serving.conclude(serving_view(self._store, body, self._defaults, self._samples.summaries), now)
         resource = ModelTraining.read(body)
-        script = await self._scripts.read(resource)
-        view = training_view(self._store, resource, self._defaults, script, self._samples.progress)
+        scripts = await self._scripts.read(resource)
+        view = training_view(self._store, resource, self._defaults, scripts, self._samples.progress)
         outcome = training.conclude(view, now)
-        if script is None:
+        look = scripts.look_again
+        if look is None:
             return outcome
-        look = LOOK_AGAIN_MISSING if script.text is None else LOOK_AGAIN
         soonest = min(look, outcome.requeue_after or look)
         return Outcome(outcome.status, outcome.apply, outcome.delete, outcome.events, soonest)
 
@@ -109,6 +109,8 @@ class Reconciler:
             live = self._store.get(key_of(manifest))
             try:
                 result = await self._applier.apply(manifest, live)
+            except Taken as error:
+                raise Refused(str(error)) from error
             except (Invalid, Forbidden) as error:
                 name = f"{manifest['kind']} {manifest['metadata']['name']}"
                 raise Refused(f"the API server refuses {name}: {error}") from error

@@ -28,6 +28,7 @@ class Settings:
 
     MODELYARD_TRAINING_IMAGE   image of trainings that name none (required)
     MODELYARD_SERVING_IMAGE    image of servings that name none (required)
+    MODELYARD_SERVING_TENSORFLOW_IMAGE   the same for models that LiteRT cannot hold (required)
     MODELYARD_NAMESPACES       namespaces to work in, separated by commas (default: all)
     MODELYARD_LEASE_NAMESPACE  namespace of the leader's Lease (default: modelyard-system)
     MODELYARD_IDENTITY         name of this replica in the Lease (default: the host name)
@@ -49,7 +50,7 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the environment; raise SettingsError."""
-        required = ("MODELYARD_TRAINING_IMAGE", "MODELYARD_SERVING_IMAGE")
+        required = ("MODELYARD_TRAINING_IMAGE", "MODELYARD_SERVING_IMAGE", "MODELYARD_SERVING_TENSORFLOW_IMAGE")
         if missing := [name for name in required if not environment.get(name)]:
             raise SettingsError(f"{missing[0]} is not set: the image that manifests without an image use")
         port = environment.get("MODELYARD_PORT", "8080")

@@ -12,14 +12,17 @@ shutdown waits for. While a request is answered here the waiter is parked, so th
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from modelyard_server.asking import Ask, Reply
 from modelyard_server.heads import Heads
@@ -63,6 +66,7 @@ class Listener:
 
     def application(self) -> web.Application:
         """Return the application that answers by aiohttp's own way."""
+        logging.getLogger("aiohttp.server").addFilter(_OURS)
         app = web.Application(client_max_size=self._largest_body)
         app.router.add_route("*", "/{tail:.*}", self._handle)
         return app
@@ -98,11 +102,29 @@ class Listener:
         arrived = self.clock()
         try:
             async with asyncio.timeout(self.patience + (request.content_length or 0) / _SLOWEST):
-                body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
+                body = await self._read(request)
+        except RequestPayloadError as error:
+            return Reply(orjson.dumps({"error": f"the body could not be read: {error}"}), 400)
+        if body is None:
+            # the rest is not even read past: little of it may unpack to much
+            request.protocol._lingering_time = 0.0
             return self._too_large
+        _count_off(request)
         path, _, query = request.raw_path.partition("?")
         return await self.answer(Ask(request.method, path, query, request.headers, body, arrived))
+
+    async def _read(self, request: web.Request) -> bytes | None:
+        """Return the body, or None if it is too large; raise RequestPayloadError if it is none."""
+        parts, size, is_packed = [], 0, "Content-Encoding" in request.headers
+        while part := await request.content.readany():
+            parts.append(part)
+            size += len(part)
+            if size > self._largest_body:
+                return None
+            if is_packed:
+                # unpacking goes on without waiting for the client
+                await asyncio.sleep(0)
+        return b"".join(parts)
 
     def render(self, reply: Reply, now: float) -> bytes:
         """Return the bytes of an answer on a connection that stays open."""
@@ -124,6 +146,29 @@ class Listener:
             beginning += f"Content-Type: {content_type}\r\nContent-Length: "
         self._beginnings[kind] = beginning
         return beginning
+
+
+def _count_off(request: web.Request) -> None:
+    """Tell the parser that a message was taken, once more: taken before it was whole, it was counted in afterwards.
+
+    The parser stops after 32 unread messages; with one too many in its count the last that is pipelined is never read.
+    """
+    protocol = request.protocol
+    if protocol._parser is not None and request.body_exists:
+        protocol._parser.message_consumed()
+        protocol.data_received(b"")
+
+
+class _Ours(logging.Filter):
+    """Keeps what clients do wrong out of the log: it says nothing of this server, and anybody could fill a disk."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is to be written."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | RequestPayloadError | ConnectionError)
+
+
+_OURS = _Ours()
 
 
 class Connection(RequestHandler):
@@ -169,7 +214,7 @@ class Connection(RequestHandler):
         """Give bytes to the parser, and note what is owed then."""
         owed, known = self._owed, len(self._messages)
         super().data_received(data)
-        if owed is None:
+        if owed is None or (not data and len(self._messages) == known):
             return
         if owed > 0:
             self._owed = owed - len(data) if owed >= len(data) else None

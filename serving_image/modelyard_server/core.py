@@ -46,7 +46,7 @@ class Core:
         self.version = version or model.version
         self.options = options
         self.computing = computing
-        self.memory = Memory(model.lookup if options.lookup else {}, options.cache.entries)
+        self.memory = Memory(model.lookup if options.lookup else None, options.cache.entries)
         self.watch = Watch(model.baseline, model.features, model.labels, tuple(model.encoder.inputs))
         self.telling = Telling(self.name, self.version, options.objective)
         computing.observe_batch = self.telling.observe_batch
@@ -137,6 +137,11 @@ class Core:
         """Return the metrics page."""
         self.watch.fold(self._clock())
         return self.telling.metrics()
+
+    def distributions(self) -> dict[str, dict[str, Any]]:
+        """Return what was counted of features and predictions, and how far it is from the baseline."""
+        self.watch.fold(self._clock())
+        return self.watch.document()
 
     def summary(self, summary: ServingSummary) -> ServingSummary:
         """Return the summary with everything that was counted."""

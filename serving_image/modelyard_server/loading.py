@@ -1,6 +1,7 @@
 """From a URI to a model that is known to answer: verified, measured, warmed up, its golden samples replayed."""
 
 import asyncio
+import importlib.util
 import os
 import tempfile
 import time
@@ -12,7 +13,7 @@ import numpy as np
 from modelyard.contract.options import Batching, Objective, ServingOptions
 from modelyard.model.costs import CostCurve, measure_costs
 from modelyard.model.encoders import Array
-from modelyard.model.opening import Executor, Model, fetch_package
+from modelyard.model.opening import Executor, Model, choose_variant, fetch_package
 from modelyard.model.storage import open_store
 from modelyard_server.computing import Computing, measure_hop
 from modelyard_server.core import Core
@@ -29,13 +30,21 @@ SWITCH_INTERVAL = 0.0005
 def load_model(settings: ServerSettings, tell: Callable[[str], None]) -> Model:
     """Fetch, verify, open and replay; raise PackageError or StorageError."""
     with tempfile.TemporaryDirectory(prefix="modelyard-package-") as folder:
-        manifest, digest = fetch_package(
-            open_store(settings.uri), Path(folder), settings.digest, settings.options.variant
-        )
-        model = Model(Path(folder), manifest, digest, variant=settings.options.variant)
+        store, variant = open_store(settings.uri), settings.options.variant
+        manifest, digest = fetch_package(store, Path(folder), settings.digest, variant, trusted=settings.verification)
+        if choose_variant(manifest, variant).runtime == "tensorflow":
+            _limit_tensorflow(settings)
+        model = Model(Path(folder), manifest, digest, variant=variant)
     tell("the golden samples are replayed")
     model.verify_samples()
     return model
+
+
+def _limit_tensorflow(settings: ServerSettings) -> None:
+    if importlib.util.find_spec("tensorflow") is not None:
+        from modelyard.model.runtime.tensorflow import limit_threads
+
+        limit_threads(settings.options.threads or available_cores())
 
 
 async def build_core(model: Model, settings: ServerSettings, clock: Callable[[], float] = time.perf_counter) -> Core:

@@ -1,10 +1,11 @@
 """Answers that need no computing: the package's table of precomputed ones, and those given lately."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from modelyard.model.encoders import Array
+from modelyard.model.lookup import LookupTable
 
 __all__ = ["Memory"]
 
@@ -14,7 +15,7 @@ Outputs = dict[str, Array]
 class Memory:
     """Exact answers of one model version by encoded instance: a fixed table, then the least recently used go first."""
 
-    def __init__(self, table: Mapping[tuple[Any, ...], Outputs], entries: int) -> None:
+    def __init__(self, table: LookupTable | None, entries: int) -> None:
         self._table = table
         self._entries = entries
         self._recent: OrderedDict[Hashable, Outputs] = OrderedDict()
@@ -23,16 +24,17 @@ class Memory:
     @property
     def in_use(self) -> bool:
         """Whether there is anything to look in."""
-        return bool(self._table) or self._entries > 0
+        return self._table is not None or self._entries > 0
 
     def find(self, values: Sequence[Any]) -> Outputs | None:
         """Return the finished outputs for `Encoder.encode_row`'s values, or None. Arrays are never found."""
-        try:
-            key = tuple(values)
-            found = self._table.get(key)
+        if self._table is not None:
+            found = self._table.find(values)
             if found is not None:
                 self.lookup_hits += 1
                 return found
+        try:
+            key = tuple(values)
             found = self._recent.get(key)
         except TypeError:
             return None

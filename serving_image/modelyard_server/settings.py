@@ -32,6 +32,8 @@ class ServerSettings:
     """Folder with one API key a file; None: everybody may ask."""
     tls: Path | None = None
     """Folder with `tls.crt` and `tls.key`; None: plain HTTP."""
+    verification: Path | None = None
+    """Public keys, one of which must have signed the package; None: its digest is enough."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ServerSettings":
@@ -60,6 +62,7 @@ class ServerSettings:
             options=_options(environment.get(Environment.OPTIONS) or "{}"),
             api_keys=folder(Environment.API_KEYS),
             tls=folder(Environment.TLS),
+            verification=folder(Environment.VERIFICATION),
         )
 
 

@@ -74,6 +74,11 @@ class Watch:
         names = rows[0][1].keys()
         self._count_predictions({name: np.concatenate([outputs[name] for _, outputs in rows]) for name in names})
 
+    def document(self) -> dict[str, dict[str, Any]]:
+        """Return counts and shifts by kind and name."""
+        kinds = {"features": self.features, "predictions": self.predictions}
+        return {kind: {name: counter.document() for name, counter in found.items()} for kind, found in kinds.items()}
+
     def _count_features(self, columns: Mapping[str, Any]) -> None:
         for name, counter in self.features.items():
             values = columns.get(name)

@@ -1,11 +1,13 @@
-"""One control plane for the whole tier, with our CRDs installed."""
+"""What the whole tier shares: a control plane with our CRDs installed, two packages and their servers."""
 
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from modelyard.contract.wire import Published
 from tests.support.control_plane import ControlPlane
+from tests.support.server import Server
 from tools.generate.crds import KINDS, definition
 
 
@@ -39,3 +41,33 @@ def _install(plane: ControlPlane, crd: dict) -> None:
     while plane.request("GET", served).status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def stays(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A package with a feature of every type and an output of every kind."""
+    from tests.support.everything import publish_everything
+
+    return publish_everything(tmp_path_factory.mktemp("stays"))
+
+
+@pytest.fixture(scope="session")
+def stays_server(stays: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    names = {"MODELYARD_MODEL_NAME": "stays", "MODELYARD_MODEL_VERSION": "stays-3-900"}
+    running = Server(tmp_path_factory.mktemp("stays-server"), stays.uri, stays.digest, **names).await_ready()
+    yield running
+    assert running.end() == 0
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    from tests.support.packages import publish_small
+
+    return publish_small(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="session")
+def server(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"), published.uri, published.digest).await_ready()
+    yield running
+    assert running.end() == 0

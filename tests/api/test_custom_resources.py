@@ -1,6 +1,5 @@
 """The CRDs on a real API server: what it refuses, with which words; defaults, columns, scale, explain."""
 
-import copy
 import json
 
 import pytest
@@ -10,22 +9,10 @@ from modelyard.contract.rules import EXAMPLES, RULES, Rule
 from modelyard.contract.serving import ModelServing
 from modelyard.contract.training import ModelTraining
 from tests.support.control_plane import Answer, ControlPlane
+from tests.support.objects import merge
 from tools.generate.crds import KINDS
 
 PLURALS = {kind.name: kind.plural for kind in KINDS}
-
-
-def merge(document: dict, patch: dict) -> dict:
-    """Apply a JSON merge patch."""
-    merged = copy.deepcopy(document)
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict):
-            merged[key] = merge(merged.get(key, {}), value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def path_of(kind: str, name: str = "") -> str:

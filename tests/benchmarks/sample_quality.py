@@ -6,29 +6,31 @@ seed, so that a sample fails only when something is wrong.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (0, 1, 2)
+#: Metrics, and seconds.
+Measured = tuple[dict[str, float], float]
 
 
-def train(sample: str, seed: int, folder: Path) -> tuple[dict[str, float], float]:
-    """Return the metrics that a run publishes, and its seconds."""
-    manifest = yaml.safe_load((ROOT / "config/samples" / sample / "training.yaml").read_text())
-    document = {"training": sample, "namespace": "benchmark", "run": f"{sample}-{seed}", "script": "train.py"}
-    document |= {"output": str(folder), "seed": seed, "hyperparameters": manifest["spec"].get("hyperparameters", {})}
-    (folder / "run.json").write_text(json.dumps(document))
-    (folder / "train.py").write_text((ROOT / "config/samples" / sample / "train.py").read_text())
+def run(folder: Path, script: Path, **document: object) -> dict[str, Any]:
+    """Run a script as a pod would; return its final record. Claims lie in the folder above."""
+    folder.mkdir()
+    known = {"training": script.parent.name, "namespace": "benchmark", "script": script.name}
+    (folder / "run.json").write_text(json.dumps(known | document))
+    shutil.copy(script, folder)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'training_image'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= {"MODELYARD_RUN": str(folder / "run.json"), "MODELYARD_ATTEMPT": "benchmark"}
-    environment |= {"MODELYARD_TERMINATION_LOG": str(folder / "record.json")}
-    started = time.monotonic()
+    environment |= {"MODELYARD_TERMINATION_LOG": str(folder / "record.json"), "MODELYARD_PVC_ROOT": str(folder.parent)}
     subprocess.run(
         [sys.executable, "-m", "modelyard_trainer", "--port", "18081"],
         env=environment,
@@ -36,19 +38,40 @@ def train(sample: str, seed: int, folder: Path) -> tuple[dict[str, float], float
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    record = json.loads((folder / "record.json").read_text())
+    record: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    return record
+
+
+def prepare(sample: str, steps: list[dict[str, Any]], folder: Path) -> list[dict[str, str]]:
+    """Run the sample's prepare steps; return what they made, as data sources."""
+    made: list[dict[str, str]] = []
+    for step in steps:
+        name = step["name"]
+        script = ROOT / "config/samples" / sample / step["script"]["file"]
+        output = f"pvc://prepared/{name}"
+        (folder / "prepared").mkdir(exist_ok=True)
+        run(folder / f"step-{name}", script, run=name, step=name, output=output, data=[*step.get("inputs", []), *made])
+        made.append({"name": name, "uri": output})
+    return made
+
+
+def train(sample: str, spec: dict[str, Any], seed: int, folder: Path, data: list[dict[str, str]]) -> Measured:
+    """Return the metrics that a run publishes, and its seconds."""
+    script = ROOT / "config/samples" / sample / "train.py"
+    document = {"output": str(folder), "seed": seed, "hyperparameters": spec.get("hyperparameters", {}), "data": data}
+    started = time.monotonic()
+    record = run(folder / f"run-{seed}", script, run=f"{sample}-{seed}", **document)
     return record["published"][-1]["metrics"], time.monotonic() - started
 
 
 def main() -> None:
     """Print a line for each sample and metric: worst to best, and the gate."""
     for sample in ("digits", "flights"):
-        manifest = yaml.safe_load((ROOT / "config/samples" / sample / "training.yaml").read_text())
-        gates = {gate["name"]: gate for gate in manifest["spec"]["gate"]["metrics"]}
-        runs = []
-        for seed in SEEDS:
-            with tempfile.TemporaryDirectory() as folder:
-                runs.append(train(sample, seed, Path(folder)))
+        spec = yaml.safe_load((ROOT / "config/samples" / sample / "training.yaml").read_text())["spec"]
+        gates = {gate["name"]: gate for gate in spec["gate"]["metrics"]}
+        with tempfile.TemporaryDirectory() as name:
+            data = prepare(sample, spec.get("prepare", []), Path(name))
+            runs = [train(sample, spec, seed, Path(name), data) for seed in SEEDS]
         print(f"{sample}: {min(s for _, s in runs):.0f} to {max(s for _, s in runs):.0f} s a run")
         for metric in runs[0][0]:
             values = sorted(metrics[metric] for metrics, _ in runs)

@@ -54,7 +54,12 @@ def run_in(cluster: Kubectl, name: str, image: str, command: list[str]) -> tuple
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("operator", "modelyard_operator"), ("serving", "modelyard_server"), ("training", "modelyard_trainer")],
+    [
+        ("operator", "modelyard_operator"),
+        ("serving", "modelyard_server"),
+        ("serving-tensorflow", "modelyard_server"),
+        ("training", "modelyard_trainer"),
+    ],
 )
 def test_an_image_starts_and_explains_itself(cluster, operator_namespace, name, module):
     image = image_of(operator_namespace, name)

@@ -125,6 +125,23 @@ def test_a_child_that_is_deleted_or_changed_by_hand_comes_back():
     Story().run(play)
 
 
+def test_a_strangers_service_is_not_taken_over_and_the_serving_says_whose_name_it_wants():
+    async def play(story: Story) -> None:
+        stranger = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "digits", "namespace": "team"}}
+        story.api.apply_as_user(stranger | {"spec": {"ports": [{"port": 5432}]}})
+        story.apply(training(), serving())
+        await story.settle(60)
+        [service] = story.api.of_kind("Service")
+        assert service["spec"] == {"ports": [{"port": 5432}]}
+        conditions = {item["type"]: item for item in story.get("ModelServing", "digits")["status"]["conditions"]}
+        assert conditions["Stalled"]["status"] == "True"
+        assert "a Service digits is here already" in conditions["Stalled"]["message"]
+        story.api.remove(Key("Service", "team", "digits"))
+        await story.until(lambda: story.is_ready("ModelServing", "digits"), 400)
+
+    Story().run(play)
+
+
 def test_a_service_goes_on_when_its_training_is_deleted():
     async def play(story: Story) -> None:
         story.apply(training(), serving())

@@ -198,8 +198,12 @@ class World:
         self._clock = clock
         self._numbers = iter(range(10**9))
         self.training_seconds = 5.0
+        #: Names of the pods that Jobs have started, in order.
+        self.started: list[str] = []
         #: From a run's document to its final record: (exit code, termination message).
         self.train: Callable[[Json], tuple[int, str]] = lambda document: (0, "")
+        #: From what a collecting Job is told to its record.
+        self.collect: Callable[[Json], str] = lambda document: ""
         #: Whether a serving pod becomes ready.
         self.serves: Callable[[Json], bool] = lambda pod: True
 
@@ -215,7 +219,7 @@ class World:
             if pod["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]:
                 yield pod
 
-    def _start(self, owner: Json) -> None:
+    def _start(self, owner: Json) -> str:
         template, metadata = owner["spec"]["template"], owner["metadata"]
         number = next(self._numbers)
         reference = {"uid": metadata["uid"], "kind": owner["kind"], "name": metadata["name"], "controller": True}
@@ -224,23 +228,32 @@ class World:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**labels, **names, "ownerReferences": [reference]}}
         status = {"phase": "Running", "podIP": f"10.0.0.{number}", "containerStatuses": []}
         self._api.create_as_controller(pod | {"spec": copy.deepcopy(template["spec"]), "status": status})
+        return names["name"]
 
     def _run(self, job: Json) -> None:
-        if job["spec"].get("suspend") or job.get("status", {}).get("conditions"):
+        if job.get("status", {}).get("conditions"):
+            if job["spec"].get("ttlSecondsAfterFinished") == 0:
+                self._api.remove(Key("Job", job["metadata"]["namespace"], job["metadata"]["name"]))
+            return
+        if job["spec"].get("suspend"):
             return
         pods = list(self._pods(job))
         if not pods:
-            self._start(job)
+            self.started.append(self._start(job))
             return
         pod = pods[-1]
         age = self._clock.now() - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        [container] = [item["name"] for item in job["spec"]["template"]["spec"]["containers"]]
         if age.total_seconds() < self.training_seconds:
-            self._set_container(pod, "trainer", {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}})
+            self._set_container(pod, container, {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}})
             return
         config = self._api.objects[Key("ConfigMap", job["metadata"]["namespace"], job["metadata"]["name"])]
-        code, message = self.train(json.loads(config["data"]["run.json"]))
+        if told := config["data"].get("collection.json"):
+            code, message = 0, self.collect(json.loads(told))
+        else:
+            code, message = self.train(json.loads(config["data"]["run.json"]))
         ended = {"exitCode": code, "message": message, "reason": "Completed" if code == 0 else "Error"}
-        self._set_container(pod, "trainer", {"terminated": ended}, "Succeeded" if code == 0 else "Failed")
+        self._set_container(pod, container, {"terminated": ended}, "Succeeded" if code == 0 else "Failed")
         kind = "Complete" if code == 0 else "Failed"
         stamp = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": kind, "status": "True", "reason": "", "lastTransitionTime": stamp}

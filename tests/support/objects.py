@@ -1,5 +1,6 @@
 """Objects for tests of the operator's stages: resources, Jobs, Deployments and pods as an API server holds them."""
 
+import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +15,25 @@ from modelyard_operator.outcome import OperatorDefaults
 Json = dict[str, Any]
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
-DEFAULTS = OperatorDefaults(training_image="registry.test/training:1", serving_image="registry.test/serving:1")
+DEFAULTS = OperatorDefaults(
+    training_image="registry.test/training:1",
+    serving_image="registry.test/serving:1",
+    serving_tensorflow_image="registry.test/serving-tensorflow:1",
+)
 NAMESPACE = "team"
+
+
+def merge(document: Json, patch: Mapping[str, Any]) -> Json:
+    """Return a document with a JSON merge patch applied."""
+    merged = copy.deepcopy(document)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = merge(merged.get(key, {}), value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def digest_of(number: int) -> str:

@@ -140,6 +140,8 @@ class Story:
         hyperparameters = document.get("hyperparameters", {})
         if hyperparameters.get("raises"):
             return 64, Termination(phase="Failed", message="ValueError: no (train.py, line 1)").model_dump_json()
+        if document.get("step"):
+            return 0, Termination(phase="Done", message="prepared").model_dump_json()
         step = int(hyperparameters.get("step", 10))
         published = package(step, accuracy=self.accuracy(hyperparameters))
         record = Termination(phase="Done", step=step, published=[published])

@@ -1,6 +1,5 @@
 """A real S3 server (versitygw) on this machine, built from the Go modules pinned beside this file."""
 
-import os
 import subprocess
 import time
 import urllib.error
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.environments import CACHE
 from tests.support.kubectl import ROOT
 
 ACCESS, SECRET = "modelyard", "modelyard-secret"
@@ -35,10 +35,9 @@ class S3Server:
 
 def build_server() -> Path:
     """Build the server once a machine: a minute from nothing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard" / "test-tools"
-    binary = cache / f"versitygw-{(_MODULE / 'go.sum').stat().st_size}"
+    binary = CACHE / f"versitygw-{(_MODULE / 'go.sum').stat().st_size}"
     if not binary.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
         command = ["go", "build", "-o", str(binary), "github.com/versity/versitygw/cmd/versitygw"]
         subprocess.run(command, cwd=_MODULE, check=True)
     return binary

@@ -32,6 +32,8 @@ class Server:
     def __init__(self, folder: Path, uri: str, digest: str = "", *, drain: float = 0.2, **more: str) -> None:
         self.http, self.status, self.grpc = free_ports(3)
         self.log = folder / "termination"
+        self.output = folder / f"output-{self.http}"
+        """What the process prints: a file, since a full pipe would stop it."""
         environment = {
             **os.environ,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'serving_image'}",
@@ -45,14 +47,15 @@ class Server:
         }
         ports = [f"--http-port={self.http}", f"--status-port={self.status}", f"--grpc-port={self.grpc}"]
         command = [sys.executable, "-m", "modelyard_server", *ports]
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
     def await_ready(self) -> "Server":
         for _ in range(300):
             if self.ask("/readyz", port=self.status)[0] == 200:
                 return self
             time.sleep(0.05)
-        raise AssertionError(self.process.stdout.read() if self.process.poll() is not None else "never ready")
+        raise AssertionError(self.output.read_text() if self.process.poll() is not None else "never ready")
 
     def ask(
         self, path: str, body: Any = None, *, port: int = 0, headers: Any = None, scheme: str = "http"
@@ -76,5 +79,4 @@ class Server:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=30)
-        return self.process.returncode
+        return self.process.wait(timeout=30)

@@ -7,6 +7,7 @@ import yaml
 
 from modelyard.contract.meta import GROUP
 from tools.generate.crds import KINDS, definition
+from tools.generate.image import TARGET, image_modules
 from tools.generate.protocol import SOURCE, compiled_protocol
 from tools.generate.reference import reference_page
 
@@ -30,6 +31,7 @@ def generated_files() -> dict[Path, str]:
     )
     files[Path("docs/reference.md")] = reference_page()
     files[SOURCE.with_name("inference_pb2.py")] = compiled_protocol(ROOT)
+    files[TARGET] = image_modules(ROOT)
     return files
 
 

@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 
-from modelyard_trainer.attempting import Attempt
+from modelyard_trainer.preparing import attempt_of
 
 
 def main() -> int:
@@ -16,8 +16,7 @@ def main() -> int:
     )
     parser.add_argument("--port", type=int, default=None, help="status port (default: the contract's, 8081)")
     arguments = parser.parse_args()
-    attempt = Attempt.from_environment(os.environ)
-    return asyncio.run(attempt.run(arguments.port))
+    return asyncio.run(attempt_of(os.environ).run(arguments.port))
 
 
 if __name__ == "__main__":

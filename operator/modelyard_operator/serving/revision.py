@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.contract.checkpoint import ModelCheckpoint
+from modelyard.contract.meta import ModelRuntime
 from modelyard.contract.options import ServingOptions
-from modelyard.contract.serving import Access, ModelServing, Revision, ServingSpec
+from modelyard.contract.serving import ModelServing, Revision, ServingSpec
 from modelyard.contract.wire import (
     API_KEYS_FOLDER,
     GRPC_PORT,
@@ -15,6 +16,7 @@ from modelyard.contract.wire import (
     PVC_ROOT,
     STATUS_PORT,
     TLS_FOLDER,
+    VERIFICATION_FOLDER,
     Annotation,
     Environment,
     Label,
@@ -57,6 +59,7 @@ class Package:
     checkpoint: str | None = None
     run: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    runtime: ModelRuntime = ModelRuntime.LITERT
 
     @property
     def version(self) -> str:
@@ -77,9 +80,10 @@ class Rendered:
 def package_of(source: ModelCheckpoint | Revision) -> Package:
     """Return the package of a checkpoint or of a revision on record."""
     if isinstance(source, Revision):
-        return Package(source.uri, source.digest, source.checkpoint, source.run, dict(source.metrics))
+        told = (source.uri, source.digest, source.checkpoint, source.run, dict(source.metrics), source.runtime)
+        return Package(*told)
     spec = source.spec
-    return Package(spec.uri, spec.digest, source.metadata.name, spec.run, dict(spec.metrics))
+    return Package(spec.uri, spec.digest, source.metadata.name, spec.run, dict(spec.metrics), spec.runtime)
 
 
 def serving_labels(serving: ModelServing) -> dict[str, str]:
@@ -106,10 +110,10 @@ def render_revision(view: ServingView, package: Package) -> Rendered:
 def _template(view: ServingView, package: Package, revision: str) -> Json:
     serving, spec = view.serving, view.serving.spec
     volumes, mounts = volumes_of(claims_of([package.uri]))
-    for folder, secret in _secrets(spec.access).items():
+    for folder, source in _mounted(spec).items():
         # the name of the folder's last part is the volume's
         volume = folder.rpartition("/")[2]
-        volumes.append({"name": volume, "secret": {"secretName": secret, "defaultMode": _READABLE}})
+        volumes.append({"name": volume, **source})
         mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
     restart = serving.metadata.annotations.get(Annotation.RESTART)
     return {
@@ -137,10 +141,19 @@ def _template(view: ServingView, package: Package, revision: str) -> Json:
     }
 
 
-def _secrets(access: Access) -> dict[str, str]:
-    """Return the folders where Secrets are mounted, and the Secret of each."""
-    wanted = {API_KEYS_FOLDER: access.api_keys_secret, TLS_FOLDER: access.tls_secret}
-    return {folder: secret for folder, secret in wanted.items() if secret is not None}
+def _mounted(spec: ServingSpec) -> dict[str, Json]:
+    """Return the folders where Secrets and ConfigMaps are mounted, and the volume source of each."""
+    access, verification = spec.access, spec.verification
+    secrets = {API_KEYS_FOLDER: access.api_keys_secret, TLS_FOLDER: access.tls_secret}
+    sources: dict[str, Json] = {}
+    if verification is not None:
+        secrets[VERIFICATION_FOLDER] = verification.secret_name
+        if verification.config_map is not None:
+            sources[VERIFICATION_FOLDER] = {"configMap": {"name": verification.config_map}}
+    named = {folder: name for folder, name in secrets.items() if name is not None}
+    return sources | {
+        folder: {"secret": {"secretName": name, "defaultMode": _READABLE}} for folder, name in named.items()
+    }
 
 
 def _options(spec: ServingSpec) -> str:
@@ -163,10 +176,11 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         **({Environment.OPTIONS: options} if (options := _options(spec)) else {}),
         **({Environment.API_KEYS: API_KEYS_FOLDER} if spec.access.api_keys_secret else {}),
         **({Environment.TLS: TLS_FOLDER} if spec.access.tls_secret else {}),
+        **({Environment.VERIFICATION: VERIFICATION_FOLDER} if spec.verification else {}),
     }
     return {
         "name": CONTAINER,
-        "image": spec.image or view.defaults.serving_image,
+        "image": spec.image or _default_image(view, package),
         "imagePullPolicy": "IfNotPresent",
         "env": environment(variables),
         **env_from(spec.storage),
@@ -184,6 +198,12 @@ def _container(view: ServingView, package: Package, mounts: list[Json]) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+
+
+def _default_image(view: ServingView, package: Package) -> str:
+    runtime = view.serving.spec.runtime or package.runtime
+    defaults = view.defaults
+    return defaults.serving_tensorflow_image if runtime is ModelRuntime.TENSORFLOW else defaults.serving_image
 
 
 def _probe(route: Route, *, period: int, failures: int) -> Json:

@@ -85,6 +85,7 @@ def _revision(fleet: Fleet, roles: Roles, counts: Counts, role: Role | None) -> 
         uri=package.uri,
         run=package.run,
         metrics=package.metrics,
+        runtime=package.runtime,
         replicas=count_of(roles, counts, role),
         ready_replicas=size_of(fleet, role).ready,
     )

@@ -16,7 +16,7 @@ from modelyard_operator.training.manifests import change_job, render_config, ren
 from modelyard_operator.training.run import CurrentRun
 from modelyard_operator.training.trigger import Trigger
 
-__all__ = ["Plan", "plan_children"]
+__all__ = ["Plan", "deletion_of", "plan_children", "suspend_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class Plan:
     events: tuple[Event, ...] = ()
 
 
-def plan_children(view: TrainingView, trigger: Trigger, current: CurrentRun | None) -> Plan:
-    """Return what happens to ConfigMaps and Jobs in this pass."""
+def plan_children(view: TrainingView, trigger: Trigger, current: CurrentRun | None, *, ready: bool = True) -> Plan:
+    """Return what happens to ConfigMaps and Jobs in this pass; `ready`: what comes before training is done."""
     expiring = _expire(view)
     if not trigger.run or current is None:
         # What is to be trained is not known: nothing is started, and nothing that runs is stopped.
-        suspending = [change for job in view.jobs if is_going(job) for change in _suspend(view, job)]
+        suspending = [change for job in view.jobs if is_going(job) for change in suspend_job(view, job)]
         return Plan(apply=(*expiring, *suspending))
     others = [job for job in view.jobs if is_going(job) and job["metadata"]["name"] != trigger.run]
     stopping = [job for job in others if not job["metadata"].get("deletionTimestamp")]
-    own = _plan_own(view, trigger, current, blocked=bool(others))
-    delete = (*map(_deletion, stopping), *own.delete, *_outdated_configs(view, trigger))
+    own = _plan_own(view, trigger, current, blocked=bool(others) or not ready)
+    delete = (*map(deletion_of, stopping), *own.delete, *_outdated_configs(view, trigger))
     return Plan((*own.apply, *expiring), delete, own.events)
 
 
@@ -52,10 +52,10 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
     if has_ended(job) or job["metadata"].get("deletionTimestamp"):
         return Plan()
     if _is_outdated(view, trigger, job, current):
-        return Plan(delete=(_deletion(job),))
+        return Plan(delete=(deletion_of(job),))
     known = any(config["metadata"]["name"] == trigger.run for config in view.configs)
     config = () if known else (render_config(view, trigger),)
-    switched = _suspend(view, job)
+    switched = suspend_job(view, job)
     return Plan((*config, *switched), events=_switch_events(view, job) if switched else ())
 
 
@@ -65,7 +65,8 @@ def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: C
     return current.status.phase != RunPhase.RUNNING and current.status.reason is not None and rendered != applied
 
 
-def _suspend(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
+def suspend_job(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
+    """Return the change that stops a Job or lets it go on, if the spec asks for one."""
     wanted = view.training.spec.suspend
     return (change_job(job, suspend=wanted),) if bool(job["spec"].get("suspend")) != wanted else ()
 
@@ -98,10 +99,11 @@ def _outdated_configs(view: TrainingView, trigger: Trigger) -> tuple[Deletion, .
     if trigger.run not in names:
         return ()
     kept = jobs | {trigger.run}
-    return tuple(_deletion(config) for config in view.configs if config["metadata"]["name"] not in kept)
+    return tuple(deletion_of(config) for config in view.configs if config["metadata"]["name"] not in kept)
 
 
-def _deletion(manifest: Manifest) -> Deletion:
+def deletion_of(manifest: Manifest) -> Deletion:
+    """Return the deletion of exactly this object."""
     metadata = manifest["metadata"]
     return Deletion(
         manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"], metadata.get("uid", "")

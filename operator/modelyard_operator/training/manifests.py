@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from modelyard.contract.training import ModelTraining
-from modelyard.contract.wire import MANAGED_BY, RUN_DOCUMENT, Annotation, ExitCode, Label, RunDocument
+from modelyard.contract.wire import MANAGED_BY, RUN_DOCUMENT, Annotation, Component, ExitCode, Label, RunDocument
 from modelyard_operator.outcome import Manifest, TrainingView
 from modelyard_operator.pods import fingerprint, owner_reference
 from modelyard_operator.training.pod import pod_template
@@ -16,19 +16,19 @@ __all__ = ["change_job", "render_config", "render_job", "run_labels"]
 Json = dict[str, Any]
 
 
-def run_labels(training: ModelTraining, run: str) -> dict[str, str]:
-    """Return the labels of everything that belongs to a run."""
+def run_labels(training: ModelTraining, run: str, component: str = Component.TRAINING) -> dict[str, str]:
+    """Return the labels of everything that belongs to a run, or to the step or collection of that name."""
     return {
         Label.MANAGED_BY: MANAGED_BY,
         Label.NAME: training.metadata.name,
-        Label.COMPONENT: "training",
+        Label.COMPONENT: component,
         Label.TRAINING: training.metadata.name,
         Label.RUN: run,
     }
 
 
-def render_config(view: TrainingView, trigger: Trigger) -> Json:
-    """Return the immutable ConfigMap that tells every attempt of the run the same."""
+def render_config(view: TrainingView, trigger: Trigger, step: str | None = None) -> Json:
+    """Return the immutable ConfigMap that tells every attempt of the run, or of the prepare step, the same."""
     training, spec = view.training, view.training.spec
     document = RunDocument(
         training=training.metadata.name,
@@ -43,6 +43,7 @@ def render_config(view: TrainingView, trigger: Trigger) -> Json:
         seed=spec.seed,
         optimise=spec.optimise,
         stall_seconds=spec.stall_seconds,
+        step=step,
         required_metrics=[threshold.name for threshold in spec.gate.metrics],
     )
     data = {RUN_DOCUMENT: document.model_dump_json(by_alias=True, indent=2)}

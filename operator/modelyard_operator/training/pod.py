@@ -3,7 +3,7 @@
 from typing import Any
 
 from modelyard.contract.training import TrainingSpec
-from modelyard.contract.wire import PVC_ROOT, RUN_DOCUMENT, RUN_FOLDER, Environment
+from modelyard.contract.wire import PVC_ROOT, RUN_DOCUMENT, RUN_FOLDER, SIGNING_FOLDER, Environment
 from modelyard_operator.outcome import TrainingView
 from modelyard_operator.pods import (
     claims_of,
@@ -49,6 +49,8 @@ def pod_template(view: TrainingView, run: str, labels: dict[str, str]) -> Json:
 def _container(view: TrainingView, mounts: list[Json]) -> Json:
     spec = view.training.spec
     variables = {Environment.RUN: f"{RUN_FOLDER}/{RUN_DOCUMENT}", Environment.PVC_ROOT: PVC_ROOT}
+    if spec.signing is not None:
+        variables[Environment.SIGNING_KEY] = f"{SIGNING_FOLDER}/{spec.signing.key}"
     attempt = {"name": Environment.ATTEMPT, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return {
         "name": CONTAINER,
@@ -71,4 +73,8 @@ def _volumes(spec: TrainingSpec, run: str) -> tuple[list[Json], list[Json]]:
     volumes, mounts = volumes_of(claims_of([spec.output.uri, *(item.uri for item in spec.data)]), writable=outputs)
     volumes.append({"name": "run", "configMap": {"name": run}})
     mounts.append({"name": "run", "mountPath": RUN_FOLDER, "readOnly": True})
+    if spec.signing is not None:
+        source = {"secretName": spec.signing.secret_name, "defaultMode": 0o440}
+        volumes.append({"name": "signing", "secret": source})
+        mounts.append({"name": "signing", "mountPath": SIGNING_FOLDER, "readOnly": True})
     return volumes, mounts

@@ -59,6 +59,7 @@ def _record(view: TrainingView, run: str, name: str, published: Published) -> tu
             run=run,
             step=published.step,
             metrics=finite(published.metrics),
+            runtime=published.runtime,
         )
     except ValueError as error:
         text = f"the run {run} told of a package that cannot be recorded: {error}"

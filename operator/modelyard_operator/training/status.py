@@ -6,6 +6,7 @@ from datetime import datetime
 
 from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import Condition, ConditionType
+from modelyard.contract.preparing import StepStatus
 from modelyard.contract.training import FinishedRun, RunPhase, RunStatus, TrainingPhase, TrainingReason, TrainingStatus
 from modelyard_operator.checkpoint.gate import applies, passed, recency
 from modelyard_operator.conditions import (
@@ -22,6 +23,7 @@ from modelyard_operator.conditions import (
 )
 from modelyard_operator.outcome import Event, TrainingView
 from modelyard_operator.training.gate import mirror_gate
+from modelyard_operator.training.prepare import Preparation, prepared
 from modelyard_operator.training.record import describe
 from modelyard_operator.training.run import CurrentRun
 from modelyard_operator.training.trigger import Trigger
@@ -33,6 +35,7 @@ _TOLD = (ConditionType.TRAINED, ConditionType.PUBLISHED, ConditionType.PASSED)
 _QUIET = frozenset(
     {
         TrainingReason.RUN_PENDING,
+        TrainingReason.PREPARING,
         TrainingReason.NO_CHECKPOINT,
         TrainingReason.CHECKPOINT_PUBLISHED,
         TrainingReason.SUSPENDED,
@@ -49,24 +52,27 @@ class Conclusion:
 
 
 def report(
-    view: TrainingView, trigger: Trigger, run: CurrentRun | None, history: list[FinishedRun], now: datetime
+    view: TrainingView, trigger: Trigger, preparation: Preparation, history: list[FinishedRun], now: datetime
 ) -> Conclusion:
     """Return the training's status."""
-    training = view.training
+    training, run = view.training, preparation.run
     stages = (trained(trigger, run), published(run), judged(view, run))
-    findings = (*summarise(trigger, run, stages), *stages)
+    findings = (*summarise(trigger, run, stages), *prepared(view, preparation), *stages)
     before = training.status.conditions
     conditions = conclude_conditions(before, findings, training.metadata.generation, now)
     standing = mirror_gate(view)
     told = run.status if run else None
+    shown = preparation.step or told
     status = TrainingStatus(
         observed_generation=training.metadata.generation,
         conditions=conditions,
         phase=TrainingPhase(told.phase) if told else _first_phase(view),
-        progress=_percent(told),
-        eta=describe_seconds(told.eta_seconds) if told and told.eta_seconds is not None else None,
+        progress=_percent(shown),
+        eta=describe_seconds(shown.eta_seconds) if shown and shown.eta_seconds is not None else None,
         run=told,
         runs=history,
+        preparing=preparation.step,
+        prepared=list(preparation.done),
         last_published=describe(standing.newest) if standing.newest else None,
         champion=describe(standing.champion) if standing.champion else None,
         gate=standing.text,
@@ -89,6 +95,8 @@ def trained(trigger: Trigger, run: CurrentRun | None) -> Finding:
             return no(kind, _failure_reason(told), f"the run {told.name} has failed: {told.message}")
         case RunPhase.SUSPENDED:
             return unknown(kind, TrainingReason.SUSPENDED, told.message)
+        case RunPhase.PREPARING:
+            return unknown(kind, TrainingReason.PREPARING, f"the run {told.name} is being prepared: {told.message}")
         case RunPhase.RUNNING:
             return unknown(kind, TrainingReason.RUNNING, f"the run {told.name} is training")
         case RunPhase.PENDING:
@@ -166,7 +174,7 @@ def _first_phase(view: TrainingView) -> TrainingPhase:
     return TrainingPhase.SUSPENDED if view.training.spec.suspend else TrainingPhase.PENDING
 
 
-def _percent(run: RunStatus | None) -> str | None:
+def _percent(run: RunStatus | StepStatus | None) -> str | None:
     return f"{run.progress_percent}%" if run and run.progress_percent is not None else None
 
 

@@ -1,10 +1,11 @@
 """Trigger: which run the training calls for. Its name is a function of what is trained, so it is made once.
 
-What is trained: image, script content or module or command, hyperparameters, data, output, seed, and the retrain
-token. Not: gate, suspend, limits, resources, scheduling, storage access, and not the image that the operator was
-installed with: upgrading the operator must not train every model anew.
+What is trained: image, script content or module or command, hyperparameters, data, prepare steps, output, seed, and
+the retrain token. Not: gate, suspend, limits, resources, scheduling, storage access, and not the image that the
+operator was installed with: upgrading the operator must not train every model anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,6 +14,7 @@ from modelyard.contract.training import ModelTraining
 from modelyard.contract.wire import Annotation
 from modelyard_operator.outcome import TrainingView
 from modelyard_operator.pods import fingerprint
+from modelyard_operator.training.steps import chain
 
 __all__ = ["Cause", "Trigger", "hash_trained", "name_run", "pull_trigger"]
 
@@ -47,13 +49,25 @@ def pull_trigger(view: TrainingView) -> Trigger:
         told = view.script.problem if view.script else ""
         problem = told or f"spec.script: the ConfigMap {spec.script.config_map} has not been read yet"
         return Trigger(problem=problem)
+    if problem := _missing_step_script(view):
+        return Trigger(problem=problem)
     text = view.script.text if spec.script is not None and view.script else None
-    trained = hash_trained(view.training, text)
+    trained = hash_trained(view.training, text, [step.job for step in chain(view)])
     return Trigger(name_run(view.training, trained), trained, _cause(view, trained))
 
 
-def hash_trained(training: ModelTraining, script: str | None) -> str:
-    """Return the hash of what is trained."""
+def _missing_step_script(view: TrainingView) -> str:
+    for place, step in enumerate(view.training.spec.prepare):
+        content = view.step_scripts.get(step.name)
+        if step.script is not None and (content is None or content.text is None):
+            config_map = step.script.config_map
+            told = content.problem if content else ""
+            return told or f"spec.prepare[{place}].script: the ConfigMap {config_map} has not been read yet"
+    return ""
+
+
+def hash_trained(training: ModelTraining, script: str | None, steps: Sequence[str] = ()) -> str:
+    """Return the hash of what is trained; `steps` are the names of its prepare steps' Jobs."""
     spec = training.spec
     trained: dict[str, Any] = {
         "uid": training.metadata.uid,
@@ -65,6 +79,8 @@ def hash_trained(training: ModelTraining, script: str | None) -> str:
         "data": [source.document() for source in spec.data],
         "output": spec.output.document(),
         "seed": spec.seed,
+        # left out where there are none: what was trained before there were steps is not trained again
+        **({"prepare": list(steps)} if steps else {}),
     }
     return fingerprint(trained, 16)
 

@@ -1,7 +1,5 @@
-"""The model for people: its OpenAPI document, and a page to try it that needs nothing from outside."""
+"""The model for people and their tools: its OpenAPI document, its page, and what it is asked now."""
 
-import html
-from importlib.resources import files
 from typing import Any
 
 from modelyard import __version__
@@ -24,7 +22,8 @@ from modelyard.contract.package import (
 from modelyard.contract.wire import Header
 from modelyard_server.asking import Ask, Reply
 from modelyard_server.core import Core
-from modelyard_server.doors.documents import dump, reply
+from modelyard_server.doors.documents import reply
+from modelyard_server.doors.page import make_page
 
 __all__ = ["AboutDoor", "openapi"]
 
@@ -41,20 +40,26 @@ _TYPES: dict[type, Json] = {
 
 
 class AboutDoor:
-    """Answers `/` and `/openapi.json`, both made once."""
+    """Answers `/` and `/openapi.json`, both made once, and `/distributions.json`."""
 
     def __init__(self, core: Core) -> None:
+        self._core = core
         self._document = openapi(core)
-        self._page = _page(core).encode()
+        self._page, self._policy = make_page(core)
 
     async def document(self, _: Ask) -> Reply:
         """Return the OpenAPI document."""
         return reply(self._document)
 
-    async def page(self, _: Ask) -> Reply:
-        """Return the page."""
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-        headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
+    async def distributions(self, _: Ask) -> Reply:
+        """Return what was counted of features and predictions, over the baseline's bins."""
+        return reply(self._core.distributions())
+
+    async def page(self, ask: Ask) -> Reply:
+        """Return the page, or a word for programs that take anything but do not ask for HTML."""
+        if "*/*" in (accepted := ask.headers.get("Accept", "")) and "text/html" not in accepted:
+            return reply({"status": "alive", "model": self._core.name, "version": self._core.version})
+        headers = {"Content-Security-Policy": self._policy, "X-Content-Type-Options": "nosniff"}
         return Reply(self._page, 200, "text/html; charset=utf-8", headers)
 
 
@@ -113,6 +118,11 @@ def openapi(core: Core) -> Json:
             f"{v2}/infer": {"post": _operation("infer", "Open Inference Protocol, version 2", told, body=tensors)},
             v2: {"get": _operation("modelMetadata", "Tensors of the model", anything)},
             "/v2": {"get": _operation("serverMetadata", "What this server is", anything)},
+            "/distributions.json": {
+                "get": _operation(
+                    "distributions", "What this pod was asked and answered, beside the baseline", anything
+                )
+            },
         },
         "components": {"schemas": schemas},
     }
@@ -190,33 +200,3 @@ def _prediction(outputs: list[Output]) -> Json:
     if len(outputs) == 1:
         return kinds[outputs[0].kind]
     return _object({output.name: kinds[output.kind] for output in outputs})
-
-
-def _page(core: Core) -> str:
-    """Return the page with the model's own data in it."""
-    model = core.model
-    features = [feature for feature in model.features.features if not isinstance(feature, CrossFeature)]
-    example = model.samples[0].request if model.samples else {}
-    told = {
-        "name": core.name,
-        "version": core.version,
-        "digest": model.digest,
-        "variant": model.variant.name,
-        "metrics": model.manifest.metrics,
-        "features": [
-            {
-                "name": feature.name,
-                "type": feature.type,
-                "description": feature.description,
-                "default": getattr(feature, "default", None),
-                "example": example.get(feature.name),
-                "choices": feature.vocabulary[:200] if isinstance(feature, CategoryFeature) else None,
-            }
-            for feature in features
-        ],
-        "baseline": model.baseline.document(),
-    }
-    # within a script element only `<` could end it
-    data = dump(told).decode().replace("<", "\\u003c")
-    template = (files("modelyard_server") / "page.html").read_text()
-    return template.replace("{{title}}", html.escape(core.name)).replace("{{data}}", data)

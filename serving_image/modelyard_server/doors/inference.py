@@ -74,9 +74,13 @@ class InferenceDoor:
         """List the one model that there is."""
         return reply({"models": [self._core.name]})
 
+    async def live(self, _: Ask) -> Reply:
+        """Say that it is live, with a body for the clients that read one."""
+        return reply({"live": True})
+
     async def ready(self, _: Ask) -> Reply:
         """Say that it is ready: whoever can be asked is."""
-        return Reply()
+        return reply({"ready": True})
 
     async def _answer_listed(self, tensors: list[Any], ask: Ask) -> Answer:
         row = plain_row(tensors)

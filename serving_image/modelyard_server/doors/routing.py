@@ -98,8 +98,9 @@ def _routes(core: Core) -> dict[str, dict[str, Door]]:
     routes: dict[str, dict[str, Door]] = {
         "/": {"GET": about.page},
         "/openapi.json": {"GET": about.document},
+        "/distributions.json": {"GET": about.distributions},
         "/v2": {"GET": inference.server},
-        "/v2/health/live": {"GET": inference.ready},
+        "/v2/health/live": {"GET": inference.live},
         "/v2/health/ready": {"GET": inference.ready},
         "/v2/models": {"GET": inference.models},
     }

@@ -56,9 +56,10 @@ class TensorFlowDoor:
         return timed({"results": answer.outputs[output.name]}, answer)
 
     async def status(self, _: Ask) -> Reply:
-        """Say that this version is available."""
+        """Say that this version is available, in the words of TensorFlow Serving and of KServe's version 1."""
         state = {"error_code": "OK", "error_message": ""}
-        return reply({"model_version_status": [{"version": self._core.version, "state": "AVAILABLE", "status": state}]})
+        versions = [{"version": self._core.version, "state": "AVAILABLE", "status": state}]
+        return reply({"name": self._core.name, "ready": True, "model_version_status": versions})
 
     async def metadata(self, _: Ask) -> Reply:
         """Describe the features, outputs and quality of the model."""

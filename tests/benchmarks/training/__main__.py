@@ -22,7 +22,7 @@ import numpy as np
 
 import modelyard
 from modelyard.contract.package import Precision
-from modelyard.contract.training import Optimise
+from modelyard.contract.training import DataSource, Optimise
 from modelyard.contract.wire import Environment, RunDocument
 from modelyard.model.features import Encoder
 from modelyard.model.publishing import publish
@@ -76,9 +76,17 @@ def digits() -> tuple[Callable[[], Any], Any, Any, int, int]:
 def flights() -> tuple[Callable[[], Any], Any, Any, int, int]:
     """Return how the model is built, x, y, batch size and epochs."""
     script = sample("flights")
-    columns, late = script.load()
+    with tempfile.TemporaryDirectory() as folder:
+        columns, late = script.load(prepare_flights(folder) / "prepared" / "prepare")
     encoder = Encoder(script.declare(columns))
     return lambda: script.build(encoder, 0.002), encoder.encode_columns(columns), {"late": late}, 1024, 3
+
+
+def prepare_flights(folder: str) -> Path:
+    """Run the sample's prepare step as on a laptop; return the folder of its runs."""
+    command = [sys.executable, str(SAMPLES / "flights/prepare.py")]
+    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    return Path(folder) / "runs"
 
 
 def overhead(name: str, repeats: int) -> Json:
@@ -132,9 +140,12 @@ def variants_of_sample(name: str) -> list[Json]:
     """Train a sample with every variant; return the manifest's figures."""
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "run.json"
-        told = RunDocument(training=name, namespace="n", run=f"{name}-1", output=folder, optimise=ALL)
+        data = [DataSource(name="prepare", uri="pvc://prepared/prepare")] if name == "flights" else []
+        told = RunDocument(training=name, namespace="n", run=f"{name}-1", output=folder, optimise=ALL, data=data)
         document.write_text(told.model_dump_json(by_alias=True))
         environment = {Environment.RUN: str(document), Environment.PROGRESS: f"{folder}/progress.json"}
+        if data:
+            environment[Environment.PVC_ROOT] = str(prepare_flights(folder))
         subprocess.run(
             [sys.executable, str(SAMPLES / name / "train.py")],
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -157,9 +168,10 @@ def variants_of_tagger() -> list[Json]:
 
 def show(name: str, variants: list[Json]) -> None:
     """Print a table."""
-    print(f"{name:<12}{'size':>12}{'one, us':>10}{'of 32, us':>11}{'loss':>9}{'agreement':>11}{'difference':>12}")
+    print(f"{name:<24}{'size':>12}{'one, us':>10}{'of 32, us':>11}{'loss':>9}{'agreement':>11}{'difference':>12}")
     for variant in variants:
-        line = f"  {variant['name']:<10}{variant['size']:>12,}"
+        told = {"float32": "float32 (frozen)", "saved-model": "saved-model (original)"}
+        line = f"{told.get(variant['name'], variant['name']):<24}{variant['size']:>12,}"
         if variant.get("seconds"):
             line += f"{variant['seconds'] * 1e6:>10,.1f}{variant['batchSeconds'] * 1e6:>11,.2f}"
             line += f"{variant['loss']:>9.4f}{variant['agreement']:>11.4f}{variant['difference']:>12.4f}"

@@ -1,6 +1,7 @@
 """Connections: the short way and aiohttp's own answer the same, in order, and nothing is lost or leaked at the end."""
 
 import asyncio
+import gzip
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -360,3 +361,48 @@ async def test_slow_heads_are_closed_and_slow_bodies_are_told():
     server.close()
     await runner.cleanup()
     await Client.close_all()
+
+
+async def test_what_is_pipelined_behind_a_body_in_pieces_is_answered_to_the_last():
+    # the parser stops after 32 unread messages, and must count one that was taken before it was whole but once
+    async with listening(Echo()) as (_, _, port):
+        client = await Client.to(port)
+        for _ in range(3):
+            whole = post("/first", "body")
+            await client.send(whole[:-2])
+            await asyncio.sleep(0.02)
+            await client.send(whole[-2:], *(get(f"/{number}") for number in range(32)))
+            found = [(await client.read())[2] for _ in range(33)]
+            assert [text.split()[1] for text in found] == ["/first", *(f"/{number}" for number in range(32))]
+
+
+async def test_what_a_client_does_wrong_is_not_logged(caplog):
+    async with listening(Echo()) as (_, _, port):
+        for sent in ("nonsense\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"):
+            client = await Client.to(port)
+            await client.send(sent)
+            assert (await client.read())[0] == 400
+        client = await Client.to(port)
+        await client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        await asyncio.sleep(0.02)
+        client.writer.transport.abort()
+        await asyncio.sleep(0.02)
+    assert caplog.records == []
+
+
+async def test_bodies_that_do_not_unpack_are_refused_and_bombs_do_not_stop_the_loop():
+    bomb = gzip.compress(bytes(256 << 20), 1)
+    async with listening(Echo(), limit=32 << 20) as (_, _, port):
+        for packed, expected in ((b"body", 400), (bomb, 413)):
+            client = await Client.to(port)
+            head = post("/a", "").replace(
+                "Content-Length: 0", f"Content-Length: {len(packed)}\r\nContent-Encoding: gzip"
+            )
+            client.writer.write(head.encode() + packed)
+            longest, before = 0.0, time.thread_time()
+            reading = asyncio.create_task(client.read())
+            while not reading.done():
+                await asyncio.sleep(0)
+                longest, before = max(longest, time.thread_time() - before), time.thread_time()
+            assert reading.result()[0] == expected
+            assert longest < 0.1

@@ -234,8 +234,20 @@ async def test_the_document_describes_the_model_and_the_page_shows_it(ask: Askin
     assert b"<title>clicks</title>" in page.body
     assert b"http://" not in page.body
     assert b"https://" not in page.body
+    assert "'unsafe" not in page.headers["Content-Security-Policy"]
     data = page.body.partition(b'type="application/json">')[2].partition(b"</script>")[0]
     assert json.loads(data)["metrics"] == {"auc": 0.9}
+    assert (await ask("/", accept="*/*"))[1]["status"] == "alive"
+
+
+async def test_what_is_asked_is_told_beside_the_baseline(ask: Asking):
+    for price in (1, 99):
+        await ask(f"{V1}:predict?price={price}")
+    _, told = await ask("/distributions.json")
+    assert sum(told["features"]["price"]["counts"]) == 2
+    assert told["features"]["price"]["counts"][0] == told["features"]["price"]["counts"][-1] == 1
+    assert set(told["predictions"]) == {"click", "tags.animal", "tags.dog", "tags.car"}
+    assert told["features"]["price"]["psi"] > 1
 
 
 def picture() -> bytes:

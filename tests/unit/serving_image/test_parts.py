@@ -14,9 +14,21 @@ import numpy as np
 import pytest
 from multidict import CIMultiDict
 
-from modelyard.contract.package import Baseline, Distribution, Features, Labels, NumberFeature, Output, OutputKind
+from modelyard.contract.package import (
+    Baseline,
+    Distribution,
+    Features,
+    IntegerFeature,
+    Labels,
+    Lookup,
+    LookupAxis,
+    NumberFeature,
+    Output,
+    OutputKind,
+)
 from modelyard.contract.wire import Published, ServingSummary
 from modelyard.model.features import Encoder
+from modelyard.model.lookup import LookupTable
 from modelyard.model.sketches import describe_column
 from modelyard_server.access import KeyRing
 from modelyard_server.asking import Answer, Ask, RequestError
@@ -57,15 +69,16 @@ def test_without_any_key_nobody_is_let_in(tmp_path: Path):
 
 
 def test_the_least_recently_used_answer_goes_first():
-    table = {(9,): {"y": np.array([9.0])}}
-    memory = Memory(table, entries=2)
+    encoder = Encoder(Features(features=[IntegerFeature(name="x", minimum=0, maximum=9)]))
+    domain = Lookup(variant="float32", rows=1, axes=[LookupAxis(feature="x", values=[9])])
+    memory = Memory(LookupTable(domain, {"y": np.array([9.0])}, encoder), entries=2)
     for value in (1, 2):
         assert memory.find([value]) is None
         memory.keep([value], {"y": np.array([float(value)])})
     assert memory.find([1]) is not None
     memory.keep([3], {"y": np.array([3.0])})
     assert memory.find([2]) is None
-    assert memory.find([9]) is table[(9,)]
+    assert memory.find([9]) == {"y": np.array([9.0])}
     assert memory.find([np.zeros(3)]) is None
     assert (memory.lookup_hits, memory.cache_hits, memory.misses) == (1, 1, 3)
 
@@ -197,14 +210,12 @@ def test_keys_and_encryption_hold_and_a_new_certificate_is_taken_up(published: P
 def test_a_variant_that_is_not_there_is_said(package: Path, tmp_path: Path):
     folder = copy_package(package, tmp_path / "copy")
     server = Server(tmp_path, str(folder), MODELYARD_OPTIONS='{"variant": "int8"}')
-    output, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 1, output
+    assert server.process.wait(timeout=30) == 1, server.output.read_text()
     assert "no variant int8; it has float32" in server.log.read_text()
 
 
 def test_wrong_options_are_said_by_their_field(published: Published, tmp_path: Path):
     server = Server(tmp_path, published.uri, MODELYARD_OPTIONS='{"cache": {"entries": -1}}')
-    output, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 2
-    assert b"MODELYARD_OPTIONS: cache.entries" in output
+    assert server.process.wait(timeout=30) == 2
+    assert "MODELYARD_OPTIONS: cache.entries" in server.output.read_text()
     assert os.path.exists(server.log) is False

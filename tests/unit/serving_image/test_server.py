@@ -163,8 +163,7 @@ def test_a_broken_package_is_never_served_and_the_reason_is_left(
     if damage == "missing":
         (folder / "manifest.json").unlink()
     server = Server(tmp_path, str(folder), digest)
-    output, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 1, output
+    assert server.process.wait(timeout=30) == 1, server.output.read_text()
     words = {"byte": "model.tflite", "digest": "expected sha256:000", "missing": "there is no package"}[damage]
     assert words in server.log.read_text()
 

@@ -19,30 +19,11 @@ def run_of(tmp_path: Path, **document: object) -> Run:
     return Run(RunDocument(**known | document), attempt="a", progress=tmp_path / "progress.json", environment={})
 
 
-def test_on_a_laptop_hyperparameters_come_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    run = Run.begin({}, ["train.py", "--set", "epochs=3", "--set", "name=wide"])
-    assert run.is_local
-    assert run.hyperparameter("epochs", 1) == 3
-    assert run.hyperparameter("name", "deep") == "wide"
-    assert run.hyperparameter("rate", 0.1) == 0.1
-    with pytest.raises(ConfigurationError, match="--set NAME=VALUE"):
-        Run.begin({}, ["train.py", "epochs=3"])
-
-
 def test_a_hyperparameter_of_another_type_is_refused_by_its_field(tmp_path: Path):
     run = run_of(tmp_path, hyperparameters={"epochs": "ten", "rate": 1})
     assert run.hyperparameter("rate", 0.1) == 1.0
     with pytest.raises(ConfigurationError, match=r"spec\.hyperparameters\.epochs is 'ten': expected int"):
         run.hyperparameter("epochs", 1)
-
-
-def test_data_is_found_by_name_and_copied_only_if_it_is_elsewhere(tmp_path: Path):
-    (tmp_path / "rows.csv").write_text("a")
-    run = run_of(tmp_path, data=[{"name": "rows", "uri": "pvc://models/rows.csv"}])
-    with pytest.raises(ConfigurationError, match="there are: rows"):
-        run.data("lines")
-    assert run.data("rows") == "pvc://models/rows.csv"
 
 
 def test_publishing_without_a_gated_metric_is_refused_before_anything_is_written(tmp_path: Path):

@@ -16,6 +16,7 @@ import pytest
 from modelyard.contract.wire import ExitCode, Phase, Progress, Termination
 from modelyard.model.storage import open_store
 from modelyard_trainer.attempting import Ending, conclude
+from modelyard_trainer.script import main
 from tests.support.kubectl import ROOT
 
 FIT = """
@@ -43,15 +44,15 @@ class Trainer:
     """Attempts at one run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._attempts = 0
 
     def write(self, script: str, **document: object) -> None:
-        config = self._folder / "run"
+        config = self.folder / "run"
         config.mkdir(exist_ok=True)
         (config / "train.py").write_text(script)
         known = {"training": "clicks", "namespace": "team", "run": "clicks-1", "script": "train.py"}
-        known |= {"output": str(self._folder / "output")}
+        known |= {"output": str(self.folder / "output")}
         (config / "run.json").write_text(json.dumps(known | document))
 
     def start(self) -> tuple[subprocess.Popen, int]:
@@ -63,9 +64,9 @@ class Trainer:
         environment = {
             **os.environ,
             "PYTHONPATH": ":".join(map(str, paths)),
-            "MODELYARD_RUN": str(self._folder / "run" / "run.json"),
+            "MODELYARD_RUN": str(self.folder / "run" / "run.json"),
             "MODELYARD_ATTEMPT": f"pod-{self._attempts}",
-            "MODELYARD_TERMINATION_LOG": str(self._folder / "termination"),
+            "MODELYARD_TERMINATION_LOG": str(self.folder / "termination"),
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         command = [sys.executable, "-m", "modelyard_trainer", "--port", str(port)]
@@ -77,12 +78,12 @@ class Trainer:
 
     def end(self, process: subprocess.Popen) -> tuple[int, Termination]:
         output, _ = process.communicate(timeout=90)
-        text = (self._folder / "termination").read_text()
+        text = (self.folder / "termination").read_text()
         assert len(text) <= 4096, output
         return process.returncode, Termination.model_validate_json(text)
 
     def store(self):
-        return open_store(str(self._folder / "output"))
+        return open_store(str(self.folder / "output"))
 
 
 @pytest.fixture
@@ -142,6 +143,11 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
         ("import not_there\n", ExitCode.CONFIGURATION, "No module named 'not_there' (train.py, line 1)"),
         ("x = (\n", ExitCode.CONFIGURATION, "(train.py, line 1)"),
         ("print('done')\n", ExitCode.CONFIGURATION, "run.publish"),
+        (
+            "from modelyard.model.publishing import PublishError\nraise PublishError('output y is missing')\n",
+            ExitCode.CONFIGURATION,
+            "output y is missing (train.py, line 2)",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n", ExitCode.FAILED, "limits.memory"),
     ],
 )
@@ -178,3 +184,16 @@ def test_an_ending_follows_from_exit_code_and_what_was_published(code, published
     failure = Ending(ExitCode.CONFIGURATION, "why")
     if not published and not stopping and code:
         assert conclude(code, progress, failure, stopping=False) == failure
+
+
+def test_an_error_of_ours_below_another_library_is_told_as_ours(tmp_path: Path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from modelyard.training.errors import DataChangedError, remember\n"
+        "error = remember(DataChangedError('spec.data[rows]: a.csv changed'))\n"
+        "raise RuntimeError(f'UNKNOWN: DataChangedError: {error} [[node]]')\n"
+    )
+    failure = tmp_path / "failure.json"
+    assert main([str(failure), str(script)]) == ExitCode.CONFIGURATION
+    told = json.loads(failure.read_text())["message"]
+    assert told == "modelyard.training.errors.DataChangedError: spec.data[rows]: a.csv changed"

@@ -25,7 +25,11 @@ SERVICE = {
     "spec": {"ports": [{"port": 80}]},
 }
 KEY = Key("Service", "team", "digits")
-ENVIRONMENT = {"MODELYARD_TRAINING_IMAGE": "t", "MODELYARD_SERVING_IMAGE": "s"}
+ENVIRONMENT = {
+    "MODELYARD_TRAINING_IMAGE": "t",
+    "MODELYARD_SERVING_IMAGE": "s",
+    "MODELYARD_SERVING_TENSORFLOW_IMAGE": "st",
+}
 
 
 @pytest.fixture

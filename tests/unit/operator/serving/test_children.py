@@ -77,3 +77,16 @@ def test_a_lost_deployment_is_made_again() -> None:
     assert scene.sizes == {name: 3}
     scene.settle()
     assert scene.stable == name
+
+
+def test_the_keys_that_must_have_signed_are_mounted() -> None:
+    for verification, source in (
+        ({"configMap": "keys"}, {"configMap": {"name": "keys"}}),
+        ({"secretName": "keys"}, {"secret": {"secretName": "keys", "defaultMode": 0o440}}),
+    ):
+        deployment = serve(serving(verification=verification)).act().apply[-1]
+        pod = deployment["spec"]["template"]["spec"]
+        variables = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+        mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        name = mounts[variables["MODELYARD_VERIFICATION"]]
+        assert {"name": name, **source} in pod["volumes"]

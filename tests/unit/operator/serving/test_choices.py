@@ -7,7 +7,7 @@ import pytest
 from modelyard.contract.meta import ConditionType
 from modelyard.contract.serving import ServingPhase
 from modelyard.contract.training import TrainingPhase, TrainingStatus
-from tests.support.objects import checkpoint, serving, training
+from tests.support.objects import DEFAULTS, checkpoint, digest_of, serving, training
 from tests.unit.operator.serving.scene import Scene, serve
 
 GATE = {"metrics": [{"name": "accuracy", "floor": 0.95}]}
@@ -172,8 +172,39 @@ def test_paused_during_a_rollout_it_rests_and_its_time_does_not_run_out() -> Non
 def test_a_new_default_image_is_a_new_revision() -> None:
     scene = serve(serving())
     old = scene.stable
-    scene.see(defaults=type(scene.view.defaults)("training:2", "serving:2"))
+    scene.see(defaults=type(scene.view.defaults)("training:2", "serving:2", "serving-tensorflow:2"))
     scene.act()
     assert scene.sizes[old] == 3
     scene.settle()
     assert scene.stable != old
+
+
+def image_of(scene: Scene, name: str) -> str:
+    return str(scene.deployments[name]["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_a_model_that_litert_cannot_hold_gets_the_image_with_tensorflow() -> None:
+    scene = serve(serving())
+    assert image_of(scene, scene.stable) == DEFAULTS.serving_image
+    scene.publish(checkpoint("digits-2", number=2, age=10, runtime="TensorFlow"))
+    scene.settle()
+    assert served(scene) == "digits-2"
+    assert image_of(scene, scene.stable) == DEFAULTS.serving_tensorflow_image
+    # a lost Deployment is made anew from the record, the checkpoint may be gone by then
+    name = scene.stable
+    scene.change(paused=True)
+    scene.act()
+    scene.deployments.clear()
+    scene.see(checkpoints=(), deployments=())
+    scene.act()
+    assert image_of(scene, name) == DEFAULTS.serving_tensorflow_image
+
+
+def test_the_spec_says_which_runtime_an_address_or_a_pinned_variant_needs() -> None:
+    address = {"uri": "s3://bucket/models/1", "digest": digest_of(7)}
+    scene = Scene(serving(model=address, runtime="TensorFlow", variant="saved-model"))
+    scene.settle()
+    assert image_of(scene, scene.stable) == DEFAULTS.serving_tensorflow_image
+    scene.change(runtime=None, variant=None)
+    scene.settle()
+    assert image_of(scene, scene.stable) == DEFAULTS.serving_image

@@ -7,14 +7,25 @@ from typing import Any
 from modelyard.contract.checkpoint import ModelCheckpoint
 from modelyard.contract.meta import ConditionType
 from modelyard.contract.training import ModelTraining, TrainingStatus
-from modelyard.contract.wire import Progress
+from modelyard.contract.wire import Component, Label, Phase, Progress
 from modelyard_operator import checkpoint as checkpoints
 from modelyard_operator import training as trainings
 from modelyard_operator.conditions import find
 from modelyard_operator.outcome import CheckpointView, Manifest, Outcome, Sample, TrainingView
-from tests.support.objects import DEFAULTS, NOW, live, metadata
+from tests.support.objects import DEFAULTS, NOW, ended_job, final_record, live, metadata, pod, terminated
 
 Json = dict[str, Any]
+
+COMPONENTS = (Component.TRAINING, Component.PREPARE, Component.COLLECT)
+#: Where a view has its Jobs and ConfigMaps, by component.
+FIELDS = {
+    "Job": ("jobs", "steps", "collections"),
+    "ConfigMap": ("configs", "step_configs", "collection_configs"),
+}
+
+
+def name_of(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])
 
 
 class Scene:
@@ -82,11 +93,25 @@ class Scene:
         self.see(checkpoints=tuple(judged))
 
     def forget(self, kind: str, name: str) -> None:
-        kept = {
-            "Job": {"jobs": tuple(job for job in self.view.jobs if job["metadata"]["name"] != name)},
-            "ConfigMap": {"configs": tuple(item for item in self.view.configs if item["metadata"]["name"] != name)},
-        }
-        self.see(**kept[kind])
+        """Let an object be gone."""
+        if kind == "ModelCheckpoint":
+            self.see(checkpoints=tuple(item for item in self.view.checkpoints if item.metadata.name != name))
+        for field in FIELDS.get(kind, ()):
+            self.see(**{field: tuple(item for item in getattr(self.view, field) if name_of(item) != name)})
+
+    @property
+    def step(self) -> Json:
+        """The newest Job of a prepare step."""
+        return dict(self.view.steps[-1])
+
+    def finish_step(self, message: str = "", *, code: int = 0) -> None:
+        """Let the newest step end, and its Job complete or fail."""
+        job, phase = self.step, Phase.FAILED if code else Phase.DONE
+        ended = ended_job(job, condition="Failed" if code else "Complete")
+        kept = tuple(pod for pod in self.view.pods if pod["metadata"]["labels"][Label.RUN] != name_of(job))
+        state = terminated(code, final_record(phase=phase, message=message))
+        last = pod(job, f"{name_of(job)}-pod", state)
+        self.see(steps=(*self.view.steps[:-1], ended), pods=(*kept, last))
 
     def _applied(self, manifest: Json) -> None:
         name = manifest["metadata"]["name"]
@@ -94,7 +119,8 @@ class Scene:
             body = manifest | {"metadata": metadata(name, age=-len(self.view.checkpoints)) | manifest["metadata"]}
             self.see(checkpoints=(*self.view.checkpoints, ModelCheckpoint.read(body)))
             return
-        field = {"Job": "jobs", "ConfigMap": "configs"}[manifest["kind"]]
+        component = manifest["metadata"]["labels"][Label.COMPONENT]
+        field = FIELDS[manifest["kind"]][COMPONENTS.index(component)]
         known = {item["metadata"]["name"]: dict(item) for item in getattr(self.view, field)}
         known[name] = {**live(manifest), "status": known.get(name, {}).get("status", {})}
         self.see(**{field: tuple(known.values())})

@@ -66,3 +66,14 @@ def test_a_plan_depends_on_the_view_alone() -> None:
     trigger = pull_trigger(view)
     current = observe_current(view, trigger, NOW)
     assert plan_children(view, trigger, current) == plan_children(view, trigger, current)
+
+
+def test_the_signing_key_is_mounted_for_the_run_alone() -> None:
+    _, job = Scene(training(signing={"secretName": "signing", "key": "ec.pem"})).act().apply
+    pod = job["spec"]["template"]["spec"]
+    variables = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    folder, _, name = str(variables["MODELYARD_SIGNING_KEY"]).rpartition("/")
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes[mounts[folder]]["secret"] == {"secretName": "signing", "defaultMode": 0o440}
+    assert name == "ec.pem"

@@ -217,10 +217,11 @@ def test_attempts_are_counted_also_when_their_pods_are_gone() -> None:
 
 def test_a_checkpoint_published_on_the_way_is_recorded_at_once_and_once() -> None:
     scene = start()
-    published = package(5, accuracy=0.9).document()
+    published = package(5, accuracy=0.9).document() | {"runtime": "TensorFlow"}
     scene.tell(scene.view.pods[0], phase="Training", step=6, published=[published])
-    names = [manifest["metadata"]["name"] for manifest in scene.act().apply]
-    assert names == [f"{scene.job['metadata']['name']}-5"]
+    [manifest] = scene.act().apply
+    assert manifest["metadata"]["name"] == f"{scene.job['metadata']['name']}-5"
+    assert manifest["spec"]["runtime"] == "TensorFlow"
     assert scene.act().apply == ()
 
 

@@ -45,6 +45,7 @@ def test_a_change_of_what_is_trained_is_another_run(spec: dict[str, Any]) -> Non
         {"storage": {"secretNames": ["keys"]}},
         {"backoffLimit": 9, "activeDeadlineSeconds": 5, "historyLimit": 3, "ttlSecondsAfterFinished": 1},
         {"checkpointing": {"keep": 9}},
+        {"signing": {"secretName": "keys"}},
     ],
 )
 def test_a_change_of_anything_else_is_the_same_run(spec: dict[str, Any]) -> None:
