@@ -135,6 +135,24 @@ def _training_rules() -> tuple[Rule, ...]:
             refused=(gate(floor=0.3, ceiling=0.2),),
         ),
         *_toleration_rules("ModelTraining"),
+        *_distribution_rules(),
+    )
+
+
+def _distribution_rules() -> tuple[Rule, ...]:
+    def distribution(**fields: Any) -> Document:
+        return {"spec": {"distribution": {"workers": 2, **fields}}}
+
+    servers = distribution(strategy="ParameterServer", parameterServers=1)
+    return (
+        Rule(
+            "ModelTraining",
+            "spec.distribution",
+            "has(self.parameterServers) == (self.strategy == 'ParameterServer')",
+            "spec.distribution.parameterServers goes with strategy ParameterServer, which needs at least one",
+            accepted=(distribution(), distribution(evaluator=True), servers),
+            refused=(distribution(parameterServers=1), distribution(strategy="ParameterServer")),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from modelyard.contract.distribution import Distribution
 from modelyard.contract.meta import (
     Conditions,
     Digest,
@@ -196,6 +197,10 @@ class TrainingSpec(Scheduling):
     """How the pods get at the store."""
     resources: Resources = Field(default_factory=Resources)
     """Compute resources of the training container; GPUs too."""
+    distribution: Distribution | None = None
+    """Train with several processes; absent: with one."""
+    queue_name: DnsLabel | None = None
+    """The LocalQueue of Kueue that admits the run; absent: it starts at once."""
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
     """How often state is saved."""
     retention: Retention = Field(default_factory=Retention)
@@ -250,6 +255,7 @@ class TrainingReason(StrEnum):
 
     RUN_CREATED = "RunCreated"
     RUN_PENDING = "RunPending"
+    QUEUED = "Queued"
     PREPARING = "Preparing"
     PREPARED = "Prepared"
     PREPARE_FAILED = "PrepareFailed"
@@ -307,7 +313,11 @@ class RunStatus(Schema):
     epoch: int | None = None
     """Epochs done."""
     attempts: int = 0
-    """Pods started for this run so far."""
+    """Pods started for this run so far; of several processes, the chief's."""
+    tasks: int | None = None
+    """Processes that the run consists of, if they are several."""
+    ready_tasks: int | None = None
+    """Those of them that run."""
     resumed_step: int | None = None
     """The saved state that the current attempt went on from."""
     saved_step: int | None = None

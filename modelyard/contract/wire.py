@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from modelyard.contract.distribution import Distribution, Task
 from modelyard.contract.meta import GROUP, Digest, Metrics, ModelRuntime, Schema
 from modelyard.contract.training import Checkpointing, DataSource, Optimise
 
@@ -61,6 +62,10 @@ class Label:
     RUN = f"{GROUP}/run"
     SERVING = f"{GROUP}/serving"
     REVISION = f"{GROUP}/revision"
+    QUEUE = "kueue.x-k8s.io/queue-name"
+    """On a run's Job: the queue that admits it, in Kueue's own words."""
+    INDEX = "batch.kubernetes.io/job-completion-index"
+    """On a run's pods, by Kubernetes: which task they are."""
 
 
 class Component:
@@ -98,6 +103,10 @@ class Environment:
     """Path of the run document; absent on a laptop."""
     ATTEMPT = "MODELYARD_ATTEMPT"
     """Name of the pod: unique to each attempt of a run."""
+    INDEX = "JOB_COMPLETION_INDEX"
+    """Set by Kubernetes: which of the run document's tasks this process is."""
+    TF_CONFIG = "TF_CONFIG"
+    """Set for the script: what TensorFlow is to know of the other tasks."""
     PROGRESS = "MODELYARD_PROGRESS"
     """File that a training program keeps its progress in: the `Progress` document, replaced whole at each change."""
     MODEL_NAME = "MODELYARD_MODEL_NAME"
@@ -239,6 +248,10 @@ class RunDocument(Schema):
     optimise: Optimise = Optimise()
     stall_seconds: int | None = None
     """The script is ended when its progress stands still for so long; None: never."""
+    distribution: Distribution | None = None
+    """Absent: this process trains alone."""
+    tasks: list[Task] = Field(default_factory=list)
+    """With a distribution: every process of the run, in the order of `JOB_COMPLETION_INDEX`; the first is the chief."""
     step: str | None = None
     """Name of the prepare step that this is; None: it trains."""
     required_metrics: list[str] = Field(default_factory=list)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelyard.model.encoders import Array
+from modelyard.training.sharing import Shares
 
 __all__ = ["Batches", "Resumable"]
 
@@ -36,10 +37,12 @@ class Batches:
         batch_size: int,
         seed: int,
         shuffle: bool = True,
+        strategy: tf.distribute.Strategy | None = None,
         then: Callable[..., Any] | None = None,
     ) -> None:
         """`arrays` is a nest of arrays with the same first dimension; raise ValueError if it differs.
 
+        With a strategy each of its replicas takes its part of every batch; raise ConfigurationError if it cannot.
         `then` makes of each batch what is trained on, several batches at a time.
         """
         lengths = {len(array) for array in tf.nest.flatten(arrays)}
@@ -52,17 +55,37 @@ class Batches:
         self._order = order = tf.Variable(self.order(0), trainable=False)
         self._first = first = tf.Variable(0, trainable=False, dtype=tf.int64)
 
-        def batch(place: Any) -> Any:
-            rows = order[place * batch_size : (place + 1) * batch_size]
+        def rows_of(place: Any) -> Any:
+            return order[place * batch_size : (place + 1) * batch_size]
+
+        def batch(rows: Any) -> Any:
             return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
 
-        places = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
-        chosen = places.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-        if then is not None:
-            chosen = chosen.map(then, num_parallel_calls=tf.data.AUTOTUNE)
-        self.dataset = chosen.prefetch(tf.data.AUTOTUNE)
-        # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
-        self.dataset.cardinality = lambda: self.steps
+        def places() -> tf.data.Dataset:
+            return tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.range(first, self.steps))
+
+        def read(numbers: tf.data.Dataset, function: Any) -> tf.data.Dataset:
+            chosen = numbers.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+            if then is not None:
+                chosen = chosen.map(then, num_parallel_calls=tf.data.AUTOTUNE)
+            return chosen.prefetch(tf.data.AUTOTUNE)
+
+        if strategy is None:
+            self.dataset = read(places(), lambda place: batch(rows_of(place)))
+            # Keras takes the length of every epoch from here, and ends one early that begins at a later batch
+            self.dataset.cardinality = lambda: self.steps
+            return
+        shares = Shares(strategy, rows=self._rows, batch_size=batch_size)
+
+        def part(place: Any, replica: Any) -> Any:
+            return shares.take(batch, rows_of(place), tf.cast(replica, tf.int32))
+
+        def local(start: int, count: int) -> tf.data.Dataset:
+            replicas = tf.data.Dataset.range(start, start + count)
+            pairs = places().flat_map(lambda place: replicas.map(lambda replica: (place, replica)))
+            return read(pairs, part)
+
+        self.dataset = shares.distribute(local, self.steps)
 
     @property
     def steps(self) -> int:

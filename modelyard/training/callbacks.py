@@ -12,12 +12,16 @@ import keras
 from modelyard.contract.training import Checkpointing
 from modelyard.contract.wire import ExitCode, Phase
 from modelyard.training.batches import Resumable
+from modelyard.training.distributing import Group
 from modelyard.training.errors import DivergedError
 from modelyard.training.progress import QUIET, ProgressFile
 from modelyard.training.saving import Saver
 from modelyard.training.state import Position, State, StateStore, capture, random_states, restore, restore_metrics
 
 __all__ = ["RunCallback"]
+
+#: Ends the epoch and not the training; whoever ends the training says True.
+_EPOCH = "epoch"
 
 
 class Host(Protocol):
@@ -28,6 +32,7 @@ class Host(Protocol):
     progress: ProgressFile
     resumed: State | None
     current: Resumable | None
+    group: Group | None
 
 
 class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -39,7 +44,8 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, host: Host, states: StateStore, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._host = host
+        self._host: Host = host
+        self._group: Group | None = host.group
         self._clock = clock
         self._saver = Saver(lambda state: states.save(state, host.attempt), self._saved)
         start = host.resumed.position if host.resumed else Position(0, 0)
@@ -52,7 +58,6 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._stopping = False
         self._batches: Resumable | None = None
         self._last: State | None = None
-        self._continued: State | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Go back to the saved state, if there is one, and end in order when told to."""
@@ -60,10 +65,14 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         current = self._host.current
         # with `class_weight` or a distribution Keras wraps the batches: their beginning cannot be told then
         self._batches = current if current is not None and self.params.get("steps") == current.steps else None
+        if self._group is not None and not self._group.agrees(int(self._step)):
+            # a state was completed between two looks: all look again
+            sys.exit(ExitCode.INTERRUPTED)
         if resumed is not None:
             if resumed.position.batch and self._batches is not None:
                 # one look at a batch makes the variables of the metrics
-                self.model.test_on_batch(*next(iter(self._batches.dataset)))
+                batch = next(iter(self._batches.dataset))
+                self.model.test_on_batch(*(self._group.local(batch) if self._group else batch))
             restore(self.model, resumed)
         signal.signal(signal.SIGTERM, self._stop)
         steps, epochs = self._steps_per_epoch(), self.params.get("epochs")
@@ -94,20 +103,21 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._tell(metrics=_rounded(metrics))
         # the last batch of an epoch is saved with the epoch
         if self._batches is not None and self._batch == self._batches.steps != batch + 1:
-            self._continued = capture(self.model, Position(self._step, self._epoch))
+            # the epoch began at a later batch: Keras would ask for more, which moves seeds and counts on
+            self.model.stop_training = self.model.stop_training or _EPOCH
         elif self._batches is not None and self._batch < self._batches.steps:
-            self._save_if_due(metrics)
-            if self._stopping:
+            stop, save = self._decide()
+            if save:
+                self._save(metrics)
+            if stop:
                 self._leave(capture(self.model, self._position(metrics)))
-        elif self._stopping and self._batches is None:
+        elif self._batches is None and self._decide()[0]:
             self._leave(self._last)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the state if it is time, and leave if that was asked for."""
-        if self._continued is not None:
-            # in an epoch that began at a later batch Keras asked for one batch too many, which moves random seeds on
-            restore(self.model, self._continued)
-            self._continued = None
+        if self.model.stop_training is _EPOCH:
+            self.model.stop_training = False
         self._epoch, self._batch = epoch + 1, 0
         metrics = _numbers(logs)
         self.history.append(metrics)
@@ -115,8 +125,10 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._batches is None:
             # steps of the next epoch are in vain if it is not finished: a copy of this moment is kept
             self._last = capture(self.model, self._position(metrics))
-        self._save_if_due(metrics)
-        if self._stopping:
+        stop, save = self._decide(now=True)
+        if save:
+            self._save(metrics)
+        if stop:
             self._leave(self._last or capture(self.model, self._position(metrics)))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -127,13 +139,23 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _position(self, metrics: dict[str, float]) -> Position:
         return Position(self._step, self._epoch, self._batch, metrics, list(self.history), random_states())
 
-    def _save_if_due(self, metrics: dict[str, float]) -> None:
+    def _decide(self, *, now: bool = False) -> tuple[bool, bool]:
+        """Return whether to stop here and whether to save; of several processes all decide the same."""
+        if self._group is None:
+            return self._stopping, self._is_due()
+        return self._group.decide(self._step, stop=self._stopping, save=self._is_due(), now=now)
+
+    def _is_due(self) -> bool:
         settings = self._host.checkpointing
         by_steps = settings.every_steps is not None and self._step - self._due_step >= settings.every_steps
-        if self._saver.is_busy or not (by_steps or self._clock() - self._due_at >= settings.every_seconds):
-            return
+        return not self._saver.is_busy and (by_steps or self._clock() - self._due_at >= settings.every_seconds)
+
+    def _save(self, metrics: dict[str, float]) -> None:
         self._due_step, self._due_at = self._step, self._clock()
-        self._saver.begin(self._last or capture(self.model, self._position(metrics)))
+        # the values of some variables are added up over the processes: all take part, and the chief keeps them
+        state = self._last or capture(self.model, self._position(metrics))
+        if self._is_chief:
+            self._saver.begin(state)
 
     def _saved(self, state: State) -> None:
         self._host.progress.tell(saved_step=state.position.step)
@@ -146,12 +168,18 @@ class RunCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Save a state unless it is saved, and end; the next attempt goes on there."""
         self._tell()
         self._saver.finish()
+        if not self._is_chief:
+            sys.exit(ExitCode.INTERRUPTED)
         saved = self._host.progress.progress.saved_step
         if state is not None and (saved is None or state.position.step > saved):
             self._host.progress.tell(phase=Phase.SAVING)
             self._saver.begin(state)
             self._saver.finish()
         sys.exit(ExitCode.INTERRUPTED)
+
+    @property
+    def _is_chief(self) -> bool:
+        return self._group is None or self._group.is_chief
 
     def _steps_per_epoch(self) -> int | None:
         if self._batches is not None:

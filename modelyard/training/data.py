@@ -180,6 +180,8 @@ class Data:
             if not found:
                 raise ColumnProblem("there are no JPEG or PNG files")
             numbers = {name: number for number, name in enumerate(self.classes)}
+            if numbers and any("/" not in within for _, within in found):
+                raise ColumnProblem("some pictures lie in folders, their classes, and some do not")
             classes = [numbers[within.split("/")[0]] for _, within in found] if numbers else None
             files = [path for path, _ in found]
             batches = pictures.batches(files, classes, batch_size=batch_size, seed=self._host.seed, shuffle=shuffle)
@@ -208,7 +210,6 @@ class Data:
 
         arrays = read_npz(self.paths(), rows)
         self._source.verify()
-        # x alone is no nest of its own for `fit`
         return Batches(arrays, batch_size=batch_size, seed=self._host.seed, shuffle=shuffle)
 
     def _table(self, rows: Rows, kind: str, batch_size: int, window: int) -> Resumable:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelyard.model.encoders import Array
+from modelyard.training.rows import ColumnProblem
 
 __all__ = ["RecordBatches"]
 
@@ -31,13 +32,13 @@ class RecordBatches:
         window: int,
         finished: Callable[[], None] = lambda: None,
     ) -> None:
-        """`parse` makes `x` or `(x, y)` of a batch of serialized records; raise ValueError if there are none."""
+        """`parse` makes `x` or `(x, y)` of a batch of serialized records; raise ColumnProblem if there are none."""
         self._files, self._size, self._seed, self._window = len(files), batch_size, seed, window
         names = tf.constant([str(file) for file in files])
         compression = "GZIP" if files[0].suffix == ".gz" else ""
         self._count = int(tf.data.TFRecordDataset(names, compression).reduce(np.int64(0), lambda n, _: n + 1))
         if not self._count:
-            raise ValueError("there are no records")
+            raise ColumnProblem("there are no records")
         # read whenever a pass begins: the same graph serves every epoch
         self._order = order = tf.Variable(self._order_of(0), trainable=False)
         self._epoch = epoch = tf.Variable(0, trainable=False, dtype=tf.int64)

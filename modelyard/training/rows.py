@@ -76,7 +76,12 @@ def read_npz(files: Sequence[Path], rows: Rows) -> Any:
             if parts and set(parts) != set(arrays):
                 raise ColumnProblem(f"{file.name} holds {', '.join(arrays)}; the files before it: {', '.join(parts)}")
             for name in arrays:
-                parts.setdefault(name, []).append(arrays[name])
+                try:
+                    parts.setdefault(name, []).append(arrays[name])
+                except ValueError as error:
+                    raise ColumnProblem(
+                        f"{file.name}: {name} holds Python objects: keep text as fixed strings"
+                    ) from error
     types = rows.types or {}
 
     def column(name: str, _: Any) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from modelyard.contract import layout
 from modelyard.contract.package import Features, Labels
 from modelyard.contract.wire import Environment, Phase, Published, RunDocument
 from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
 from modelyard.model.lookup import Declared
 from modelyard.model.publishing import Publication, publish
-from modelyard.model.storage import open_store
+from modelyard.model.storage import NotFound, open_store
 from modelyard.training.data import Data
+from modelyard.training.distributing import Group, join, place_of
 from modelyard.training.errors import ConfigurationError
 from modelyard.training.local import LocalRun, Settings, begin_local
 from modelyard.training.parameters import Parameters, read_parameters
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from modelyard.training.batches import Resumable
 
 __all__ = ["Run", "run"]
+
+#: Seconds between two looks for what the chief publishes.
+_LOOK_SECONDS = 0.5
 
 Value = TypeVar("Value", bool, int, float, str, list[Any], dict[str, Any])
 
@@ -69,6 +75,9 @@ class Run(Preparing):
     ) -> None:
         self._document = document
         self._environment = environment
+        self._place = place_of(environment)
+        # before anything else that TensorFlow is asked to do
+        self.group: Group | None = join(self._place) if self._place else None
         self.name = document.run
         self.attempt = attempt
         self.checkpointing = document.checkpointing
@@ -166,15 +175,35 @@ class Run(Preparing):
         """Epochs that an earlier attempt finished: pass it to `fit`."""
         return self.resumed.position.epoch if self.resumed else 0
 
+    @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """The strategy of `spec.distribution`: make and compile the model in its scope. Alone: one without effect."""
+        import tensorflow as tf
+
+        return self.group.strategy if self.group else tf.distribute.get_strategy()
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process saves states and publishes; always true for one that trains alone."""
+        return self._place is None or self._place.is_chief
+
+    @property
+    def is_evaluator(self) -> bool:
+        """Whether this process is the evaluator of `spec.distribution`."""
+        return self._place is not None and self._place.type == "evaluator"
+
     def batches(self, *arrays: Any, batch_size: int = 32, shuffle: bool = True) -> tf.data.Dataset:
         """Return what `fit` takes: `(x, y)` or `(x, y, weights)` in batches, shuffled anew each epoch by the seed.
 
         Each argument is an array or a mapping of them, all with as many rows; raise ValueError if they differ. A run
-        that trains on these batches is resumed within an epoch, at the very batch.
+        that trains on these batches is resumed within an epoch, at the very batch. Of several workers each gets its
+        part of every batch.
         """
         from modelyard.training.batches import Batches
 
-        return self.train_on(Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle), shuffled=shuffle)
+        strategy = self.group.strategy if self.group and self.group.in_step else None
+        batches = Batches(arrays, batch_size=batch_size, seed=self.seed, shuffle=shuffle, strategy=strategy)
+        return self.train_on(batches, shuffled=shuffle)
 
     def train_on(self, batches: Resumable, *, shuffled: bool) -> tf.data.Dataset:
         """Take note of batches; those that are not shuffled are for measuring, if there are others."""
@@ -223,7 +252,8 @@ class Run(Preparing):
         `holdout` holds raw feature columns that training did not see, `samples` raw requests to replay before serving.
         `evaluate` returns metrics by name of finished outputs on the holdout; variants of `spec.optimise` that change
         one by more than `maxLoss` are not offered. `lookup` names features whose answers are computed beforehand, or
-        gives the values of each; the others keep their defaults. Raises PublishError, FeatureError or StorageError.
+        gives the values of each; the others keep their defaults. Of several workers the chief publishes and the others
+        wait for it. Raises PublishError, FeatureError or StorageError.
         """
         if self._document.step is not None:
             raise ConfigurationError("a step of spec.prepare writes data: run.write(...); only a training publishes")
@@ -236,10 +266,14 @@ class Run(Preparing):
         for data in self._data.values():
             data.verify()
         self.progress.tell(phase=Phase.PUBLISHING, metrics={name: float(value) for name, value in metrics.items()})
+        if self.group is not None:
+            model = self.group.plain(model)
+        if not self.is_chief:
+            return self._await_published()
         publication = Publication(
             name=self._document.training,
             run=self.name,
-            step=self.progress.progress.step or (self.resumed.position.step if self.resumed else 0),
+            step=self._step,
             attempt=self.attempt,
             features=features,
             labels=labels,
@@ -257,6 +291,19 @@ class Run(Preparing):
         if self.local is not None:
             self.local.published(published)
         return published
+
+    @property
+    def _step(self) -> int:
+        return self.progress.progress.step or (self.resumed.position.step if self.resumed else 0)
+
+    def _await_published(self) -> Published:
+        """Return what the chief publishes of this step. If the chief is lost, so is this process, from outside."""
+        marker = layout.published_marker(self.name, self._step)
+        while True:
+            try:
+                return Published.model_validate_json(self._store.read(marker))
+            except NotFound:
+                time.sleep(_LOOK_SECONDS)
 
     def _signing_key(self) -> bytes | None:
         path = self._environment.get(Environment.SIGNING_KEY)

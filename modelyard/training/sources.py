@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from modelyard.contract.wire import Phase
 from modelyard.model.storage import Changed, NotFound, Refused, Unreachable
@@ -170,31 +170,42 @@ class Source:
             self._progress.tell(phase=Phase.DOWNLOADING, message=f"{self.name}: {share}")
 
         for path, size in zip(paths, sizes, strict=True):
-            self.ask(lambda path=path, size=size: self._fetch(path, size, tell))  # type: ignore[misc]
+            self._fetch(path, size, tell)
             done += size
 
     def _fetch(self, path: str, size: int, tell: Callable[[int], None]) -> None:
         """Copy a file beside its name and move it there when it is whole and still the same version."""
-        target, store = self._copy(path), self.place.store
+        target = self._copy(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".unfinished-{uuid.uuid4().hex}")
         try:
-            copied = 0
-            with store.open(path) as reader, temporary.open("xb") as writer:
-                tell(copied)
-                while chunk := reader.read(_CHUNK):
-                    writer.write(chunk)
-                    copied += len(chunk)
-                    tell(copied)
-            self.compare({path: self.versions[path]}, {path: self.version_of(path)}, "while it was downloaded")
-            if size and copied != size:
-                raise Unreachable(f"{store.uri}/{path}: {copied} bytes came of {size}")
+            with temporary.open("xb") as writer:
+                self.ask(lambda: self._copy_on(path, size, writer, tell))
+            self._compare_one(path)
             temporary.replace(target)
         except Changed:
-            self.compare({path: self.versions[path]}, {path: self.version_of(path)}, "while it was downloaded")
+            self._compare_one(path)
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _copy_on(self, path: str, size: int, writer: BinaryIO, tell: Callable[[int], None]) -> None:
+        """Copy the bytes that are still missing, all of them if the store gives no parts."""
+        with self.place.store.open(path) as reader:
+            if reader.seekable():
+                reader.seek(writer.tell())
+            else:
+                writer.seek(0)
+                writer.truncate()
+            tell(writer.tell())
+            while chunk := reader.read(_CHUNK):
+                writer.write(chunk)
+                tell(writer.tell())
+        if size and writer.tell() != size:
+            raise Unreachable(f"{self.place.store.uri}/{path}: {writer.tell()} bytes came of {size}")
+
+    def _compare_one(self, path: str) -> None:
+        self.compare({path: self.versions[path]}, {path: self.version_of(path)}, "while it was downloaded")
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Ask a store, again for two minutes while it does not answer; raise StorageError."""

@@ -108,7 +108,10 @@ class TableBatches:
     def _arrays(self, table: pa.Table) -> Any:
         for name, kind in (self._rows.types or {}).items():
             place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, table[name].cast(type_of(name, kind)))
+            try:
+                table = table.set_column(place, name, table[name].cast(type_of(name, kind)))
+            except pa.ArrowInvalid as error:
+                raise ColumnProblem(f"column {name} does not fit types={{{name!r}: {kind!r}}}: {error}") from error
         return self._rows.arrays(table.column_names, lambda name, default: _column(name, table[name], default))
 
     def _needed(self, known: Sequence[str]) -> list[str]:
@@ -130,7 +133,10 @@ def _column(name: str, column: pa.ChunkedArray, default: Any) -> Any:
 
 
 def _blocks(file: Path) -> Iterator[Block]:
-    metadata = pa.parquet.read_metadata(file)
+    try:
+        metadata = pa.parquet.read_metadata(file)
+    except pa.ArrowInvalid as error:
+        raise ColumnProblem(f"{file.name} is no Parquet file: {error}") from error
     for group in range(metadata.num_row_groups):
         yield file, group, metadata.row_group(group).num_rows
 

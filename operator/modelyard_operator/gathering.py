@@ -49,6 +49,7 @@ def training_view(
         configs=_part(configs, Component.TRAINING),
         step_configs=_part(configs, Component.PREPARE),
         collection_configs=_part(configs, Component.COLLECT),
+        links=_owned((*store.related("Service", key), *store.related("NetworkPolicy", key)), training),
         checkpoints=tuple(map(ModelCheckpoint.read, store.related("ModelCheckpoint", key))),
         # asked for only when packages may be collected, and many
         users=() if any(map(is_going, jobs)) else _users(store, key.namespace),

@@ -81,6 +81,8 @@ class TrainingView:
     """Pods of all those Jobs."""
     configs: tuple[Manifest, ...] = ()
     """The run ConfigMaps owned by this training."""
+    links: tuple[Manifest, ...] = ()
+    """The Service and the NetworkPolicy of a training of several processes."""
     step_configs: tuple[Manifest, ...] = ()
     """Those of its prepare steps."""
     collection_configs: tuple[Manifest, ...] = ()

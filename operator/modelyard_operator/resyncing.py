@@ -14,7 +14,7 @@ from modelyard_operator.workqueue import WorkQueue
 __all__ = ["WATCHED", "Resync"]
 
 SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
-_CHILDREN = ("Job", "Deployment", "Service", "PodDisruptionBudget", "ConfigMap", "Pod")
+_CHILDREN = ("Job", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Pod")
 #: The kinds that the operator watches, and by which label selector: children only if they carry our label.
 WATCHED = dict.fromkeys(PARENTS, "") | dict.fromkeys(_CHILDREN, SELECTOR)
 #: Seconds from the start to the first repeat: it covers what happened between the first list and the watches.

@@ -80,7 +80,7 @@ class Sampler:
     def _due(self, pods: list[Json]) -> Iterator[Json]:
         now = self._now()
         for pod in pods:
-            if not pod["status"].get("podIP") or not _is_running(pod):
+            if not pod["status"].get("podIP") or not _is_running(pod) or not _speaks(pod):
                 continue
             summary = self._samples.summaries.get(pod["metadata"]["uid"])
             if summary is not None and is_ready(pod) and now - summary.time < _READY_PERIOD:
@@ -135,6 +135,12 @@ class Sampler:
 
 def _milestone(progress: Progress) -> tuple[Any, ...]:
     return progress.phase, progress.epochs, progress.resumed_step, len(progress.published), progress.message
+
+
+def _speaks(pod: Json) -> bool:
+    """Of a training with several processes the chief tells how it goes."""
+    labels = pod["metadata"].get("labels", {})
+    return Label.TRAINING not in labels or labels.get(Label.INDEX, "0") == "0"
 
 
 def _is_running(pod: Json) -> bool:

@@ -92,17 +92,26 @@ def test_a_crash_at_any_write_of_collecting_loses_nothing(undisturbed: Story):
             assert story.get("ModelTraining", "digits")["status"]["retention"]["collected"] == 2
 
 
-def test_a_checkpoint_that_is_pinned_while_it_expires_is_served_on():
+def by_hand(uri: str, digest: str) -> Json:
+    metadata = {"name": "by-hand", "namespace": "team"}
+    spec = {"uri": uri, "digest": digest}
+    return {"apiVersion": "modelyard.dev/v1alpha1", "kind": "ModelCheckpoint", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("kind", ["ModelServing", "ModelCheckpoint"])
+def test_a_package_that_a_person_names_stays(kind: str):
     async def play(story: Story) -> None:
         packages = with_store(story)
         for step in range(1, 5):
             story.apply(spec(step), *([serving()] if step == 1 else []))
             await story.until(lambda step=step: len(story.api.of_kind("ModelCheckpoint")) == step)
-        [first] = [item for item in story.api.of_kind("ModelCheckpoint") if item["spec"]["step"] == 1]
+        [first] = [item["spec"] for item in story.api.of_kind("ModelCheckpoint") if item["spec"]["step"] == 1]
+        named = {"uri": first["uri"], "digest": first["digest"]}
         story.clock.seconds += 3700
-        story.apply(serving("pinned", model={"uri": first["spec"]["uri"], "digest": first["spec"]["digest"]}))
+        story.apply(serving("pinned", model=named) if kind == "ModelServing" else by_hand(**named))
         await story.until(lambda: len(packages) == 3, 600)
-        assert first["spec"]["uri"] in packages
-        assert story.is_ready("ModelServing", "pinned")
+        story.clock.seconds += 3700
+        await story.settle(60)
+        assert (len(packages), first["uri"] in packages) == (3, True)
 
     Story().run(play)

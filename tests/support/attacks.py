@@ -80,7 +80,7 @@ def png(width: int, height: int) -> bytes:
 
 
 DOCUMENTS = documents()
-NORMAL = request(*[(target, json.dumps(document).encode()) for target, document in DOCUMENTS][0])
+NORMAL = request(DOCUMENTS[0][0], json.dumps(DOCUMENTS[0][1]).encode())
 _BOMB = gzip.compress(bytes(64 << 20), 9)
 _PICTURES = [png(16, 16), png(3000, 3000), png(16, 16)[:60], b"\x89PNG\r\n\x1a\n" + bytes(64), b"\xff\xd8\xff\xe0" * 40]
 
@@ -150,7 +150,7 @@ def query(chance: random.Random) -> Attack:
     text = chance.choice(
         ["", "price=%ff", "price=1&price=2", "&&&=", "price=1e400", "%00=1", "price=" + "9" * 6000, "price=1&guests=-0",
          "wishes=sea&" * 300, "taste=" + ",".join("1" * 16), "taste=" + "," * 3000, "photo=" + "A" * 7000,
-         "price=nan", "price=１２", "a" * 9000, "price=1;country=nl", "price=0x10", "price=1_0", "=" * 500]
+         "price=nan", "price=\uff11\uff12", "a" * 9000, "price=1;country=nl", "price=0x10", "price=1_0", "=" * 500]
     )  # fmt: skip
     path = chance.choice(
         [f"{V1}:predict", f"{V1}/labels/latest:predict", "/", "/openapi.json", "/%2e%2e/etc/passwd", "//"]

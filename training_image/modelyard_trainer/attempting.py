@@ -6,11 +6,13 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelyard.contract import layout
+from modelyard.contract.distribution import tf_config
 from modelyard.contract.wire import (
     RUN_FOLDER,
     Environment,
@@ -22,6 +24,7 @@ from modelyard.contract.wire import (
     Termination,
 )
 from modelyard.model.storage import Refused, StorageError, Store, open_store
+from modelyard_trainer.peers import Fetch, Peers, fetch_progress
 from modelyard_trainer.status import StatusServer
 
 __all__ = ["Attempt", "Ending", "conclude", "read_document"]
@@ -30,6 +33,8 @@ TERMINATION_LOG = "/dev/termination-log"
 #: Kubernetes keeps this many bytes of a termination message.
 _LONGEST_RECORD = 4096
 _LONGEST_MESSAGE = 1000
+#: Seconds that a script has to end by itself when a peer is lost: TensorFlow tells it, or it is saving its state.
+_GRACE_SECONDS = 30.0
 #: Seconds between two looks at the progress of a script that may stall.
 _LONGEST_LOOK = 5.0
 
@@ -53,14 +58,26 @@ def read_document(environment: Mapping[str, str]) -> RunDocument:
 class Attempt:
     """An attempt of the cluster."""
 
-    def __init__(self, document: RunDocument, attempt: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        document: RunDocument,
+        attempt: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        fetch: Fetch = fetch_progress,
+    ) -> None:
         self._document = document
         self._attempt = attempt
         self._environment = environment
         self._progress_path = folder / "progress.json"
         self._failure_path = folder / "failure.json"
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._stalled = ""
+        self._waiting = ""
+        self._lost = ""
+        self._place = int(environment.get(Environment.INDEX, 0)) if document.tasks else 0
+        self._peers = Peers(document.tasks, self._place, fetch) if document.tasks else None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Attempt":
@@ -73,6 +90,8 @@ class Attempt:
         """Run the attempt to its end and leave the record; return the exit code."""
         server = StatusServer(self._progress, port)
         await server.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         try:
             ending, published = await self._attempt_it()
         finally:
@@ -87,16 +106,54 @@ class Attempt:
             store = open_store(self._document.output, self._environment)
             if published := self._already_published(store):
                 return Ending(ExitCode.DONE, "published by an earlier attempt"), published
-            self._probe(store)
+            if self._place == 0:
+                self._probe(store)
         except StorageError as error:
             # what is out of reach may come back: that is no failure of the training
             code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.INTERRUPTED
             return Ending(code, f"spec.output.uri: {error}"), []
+        if self._peers is not None and not await self._or_stopped(self._peers.find(self._wait)):
+            return Ending(ExitCode.INTERRUPTED, "told to stop before it began"), []
         exit_code = await self._run_script()
+        if self._place and exit_code == ExitCode.DONE:
+            return await self._await_chief(store)
         progress = self._progress()
         if self._stalled:
             return Ending(ExitCode.FAILED, self._stalled), progress.published
-        return conclude(exit_code, progress, self._failure(), stopping=self._stopping), progress.published
+        if self._lost and exit_code != ExitCode.DONE:
+            saved = f"; goes on from step {progress.saved_step}" if progress.saved_step is not None else ""
+            return Ending(ExitCode.INTERRUPTED, f"{self._lost} was lost{saved}"), progress.published
+        stopping = self._stop.is_set()
+        return conclude(exit_code, progress, self._failure(), stopping=stopping), progress.published
+
+    async def _await_chief(self, store: Store) -> tuple[Ending, list[Published]]:
+        """Keep a task's place until the chief has published: were it ended, no other attempt could begin with it."""
+        assert self._peers is not None
+        watching = asyncio.create_task(self._peers.watch())
+        try:
+            while not self._stop.is_set() and not watching.done():
+                if published := self._already_published(store):
+                    return Ending(ExitCode.DONE), published
+                await self._or_stopped(asyncio.sleep(_LONGEST_LOOK))
+        finally:
+            watching.cancel()
+        return Ending(ExitCode.INTERRUPTED, "the chief ended without publishing"), []
+
+    async def _or_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Wait for some work, but no longer than until this process is told to stop; return whether it is done."""
+        doing, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        done, pending = await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        if doing not in done:
+            return False
+        await doing
+        return True
+
+    def _wait(self, text: str) -> None:
+        if text != self._waiting:
+            self._waiting = text
+            print(text or "everyone is there", flush=True)
 
     def _already_published(self, store: Store) -> list[Published]:
         markers = store.list(layout.published_folder(self._document.run))
@@ -115,22 +172,30 @@ class Attempt:
         target = ["--module", self._document.module] if self._document.module else [str(self._script_path())]
         environment = {**self._environment, Environment.PROGRESS: str(self._progress_path)}
         environment[Environment.ATTEMPT] = self._attempt
+        if self._document.tasks:
+            environment[Environment.TF_CONFIG] = json.dumps(tf_config(self._document.tasks, self._place))
         command = [sys.executable, "-m", "modelyard_trainer.script", str(self._failure_path), *target]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
-        watching = asyncio.create_task(self._end_if_stalled(process))
-
-        def stop() -> None:
-            self._stopping = True
-            if process.returncode is None:
-                process.terminate()
-
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop)
-        loop.add_signal_handler(signal.SIGINT, stop)
+        watching = [self._end_if_stalled(process), self._end_if_alone(process), self._end_if_told(process)]
+        tasks = [asyncio.create_task(watch) for watch in watching]
         try:
             return await process.wait()
         finally:
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
+
+    async def _end_if_told(self, process: asyncio.subprocess.Process) -> None:
+        """Hand a signal to end on to the script."""
+        await self._stop.wait()
+        if process.returncode is None:
+            process.terminate()
+
+    async def _end_if_alone(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the script some time after a task is lost that it cannot do without."""
+        if self._peers is not None:
+            self._lost = await self._peers.watch()
+            await asyncio.sleep(_GRACE_SECONDS)
+            process.kill()
 
     async def _end_if_stalled(self, process: asyncio.subprocess.Process) -> None:
         """Kill the script when its progress stands still for longer than the run allows."""
@@ -156,7 +221,8 @@ class Attempt:
         try:
             return Progress.model_validate_json(self._progress_path.read_bytes())
         except (OSError, ValueError):
-            return Progress(run=self._document.run, attempt=self._attempt, phase=Phase.STARTING)
+            told = Progress(run=self._document.run, attempt=self._attempt, phase=Phase.STARTING)
+            return told.model_copy(update={"message": self._waiting})
 
     def _failure(self) -> Ending | None:
         try:

@@ -39,7 +39,7 @@ class Preparation(Attempt):
             exit_code = await self._run_script()
             progress = self._progress()
             if exit_code != ExitCode.DONE:
-                return conclude(exit_code, progress, self._failure(), stopping=self._stopping), []
+                return conclude(exit_code, progress, self._failure(), stopping=self._stop.is_set()), []
             marker = {
                 "step": self._document.step,
                 "attempt": self._environment.get(Environment.ATTEMPT, ""),

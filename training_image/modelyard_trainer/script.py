@@ -1,17 +1,18 @@
 """`python -m modelyard_trainer.script FAILURE_FILE SCRIPT | --module NAME`: run it; say what went wrong in one line."""
 
 import json
+import os
 import runpy
 import sys
 import traceback
 from pathlib import Path
 
-from modelyard.contract.wire import ExitCode
+from modelyard.contract.wire import Environment, ExitCode
 from modelyard.model.signing import SignatureProblem
 from modelyard.model.sources import PublishError
 from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
-__all__ = ["describe", "main"]
+__all__ = ["code_of", "describe", "main"]
 
 #: What no repeat mends.
 _MISTAKES = (
@@ -24,6 +25,18 @@ _MISTAKES = (
     NameError,
     FileNotFoundError,
 )
+
+
+#: What TensorFlow raises in a process whose peer is gone.
+_LOST = frozenset({"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"})
+
+
+def code_of(error: BaseException, *, is_distributed: bool) -> ExitCode:
+    """Return the exit code for what a script raised: a lost peer is no failure of this process."""
+    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.startswith("tensorflow.")}
+    if is_distributed and kinds & _LOST:
+        return ExitCode.INTERRUPTED
+    return ExitCode.CONFIGURATION if isinstance(error, _MISTAKES) else ExitCode.FAILED
 
 
 def describe(error: BaseException, script: str) -> str:
@@ -50,8 +63,9 @@ def main(arguments: list[str]) -> int:
     except Exception as raised:
         traceback.print_exc()
         error = raised_within(raised)
-        code = ExitCode.CONFIGURATION if isinstance(error, _MISTAKES) else ExitCode.FAILED
-        failure_path.write_text(json.dumps({"code": int(code), "message": describe(error, target)}))
+        code = code_of(error, is_distributed=Environment.TF_CONFIG in os.environ)
+        lost = "another task was lost: " if code == ExitCode.INTERRUPTED else ""
+        failure_path.write_text(json.dumps({"code": int(code), "message": lost + describe(error, target)}))
         return code
     return ExitCode.DONE
 

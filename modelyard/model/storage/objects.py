@@ -121,7 +121,9 @@ class ObjectStore:
         meta = self._head(path)
 
         def fetch(offset: int) -> Iterator[bytes]:
-            options: GetOptions = {"range": {"offset": offset}, "if_match": meta["e_tag"]}
+            options: GetOptions = {"range": {"offset": offset}}
+            if meta["e_tag"]:
+                options["if_match"] = meta["e_tag"]
             with self._told(path):
                 for chunk in obstore.get(self._bucket, self._key(path), options=options).stream(min_chunk_size=CHUNK):
                     yield bytes(chunk)

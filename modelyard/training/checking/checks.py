@@ -6,11 +6,13 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from modelyard.contract.training import TrainingSpec
 from modelyard.training.checking.findings import Finding
 from modelyard.training.checking.manifest import Manifest, read_manifest
 from modelyard.training.checking.script import REQUIRED, UNKNOWN, Script
@@ -46,11 +48,38 @@ def check(script: Path, manifest: Path | None = None) -> list[Finding]:
     return sorted(set(found))
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The part of a manifest that a script is run by: the training, or one of its prepare steps."""
+
+    place: tuple[str | int, ...]
+    words: str
+    sources: list[Any]
+    field: str
+    """The field that its data sources stand in."""
+    made: list[str]
+    """What the steps before it made."""
+    hyperparameters: dict[str, Any]
+
+
+def _part(spec: TrainingSpec, file: str) -> _Part:
+    """Return the prepare step that runs a script of that file name, else the training."""
+    names = [step.name for step in spec.prepare]
+    for number, step in enumerate(spec.prepare):
+        if step.script is not None and step.script.file == file != (spec.script and spec.script.file):
+            place = ("spec", "prepare", number)
+            words = f"spec.prepare[{step.name}]"
+            return _Part(place, words, step.inputs, "inputs", names[:number], step.hyperparameters)
+    return _Part(("spec",), "spec", spec.data, "data", names, spec.hyperparameters)
+
+
 class _Checks:
     def __init__(self, path: Path, script: Script, manifest: Manifest | None) -> None:
         self._path, self._file, self._script = path, str(path), script
         spec = manifest.spec if manifest else None
         self._own_image = spec is not None and spec.image is not None
+        self._part = _part(spec, path.name) if spec else None
+        self._prepares = self._part is not None and self._part.field == "inputs"
 
     def alone(self) -> Iterator[Finding]:
         """Yield what is wrong whatever the manifest says."""
@@ -60,10 +89,12 @@ class _Checks:
 
     def against(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:
         """Yield what does not fit the manifest."""
-        yield from self._target(spec, manifest)
-        yield from self._data(spec, manifest)
-        yield from self._hyperparameters(spec, manifest)
-        yield from self._gate(spec, manifest)
+        assert self._part is not None
+        yield from self._data(self._part, manifest)
+        yield from self._hyperparameters(self._part, manifest)
+        if not self._prepares:
+            yield from self._target(spec, manifest)
+            yield from self._gate(spec, manifest)
 
     def _finding(self, line: int, what: str, fix: str, *, refused: bool = True) -> Finding:
         return Finding(self._file, line, what, fix, refused)
@@ -81,7 +112,7 @@ class _Checks:
     def _publishing(self) -> Iterator[Finding]:
         if not self._script.begins_run:
             yield self._finding(1, "modelyard.run() is never called", "run = modelyard.run() at the beginning")
-        elif not self._script.calls("publish"):
+        elif not (self._prepares or self._script.calls("publish") or self._script.calls("write")):
             yield self._finding(1, "nothing is published: the run would fail at its end", "call run.publish(...)")
 
     def _paths(self) -> Iterator[Finding]:
@@ -117,35 +148,36 @@ class _Checks:
             what = f"spec.script.file is {spec.script.file}, this script is {self._path.name}"
             yield Finding(manifest.file, line, what, "make them the same: the file is the ConfigMap's key")
 
-    def _data(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:
-        known = [source.name for source in spec.data]
+    def _data(self, part: _Part, manifest: Manifest) -> Iterator[Finding]:
+        given = [source.name for source in part.sources]
+        known, where = [*given, *part.made], f"{part.words}.{part.field}"
         used = self._script.names("data") + self._script.names("path")
         for name, line in used:
             if name not in known:
-                fix = f"add a source of that name to spec.data of {manifest.file}"
-                yield self._finding(line, f"spec.data has no {name}; there are: {', '.join(known) or 'none'}", fix)
+                fix = f"add a source of that name to {where} of {manifest.file}"
+                yield self._finding(line, f"{where} has no {name}; there are: {', '.join(known) or 'none'}", fix)
         calls = len(self._script.calls("data")) + len(self._script.calls("path"))
-        for number, name in enumerate(known):
+        for number, name in enumerate(given):
             if calls == len(used) and name not in [n for n, _ in used]:
-                line = manifest.line("spec", "data", number)
+                line = manifest.line(*part.place, part.field, number)
                 fix = f"remove it, or read it with run.data({name!r})"
-                yield Finding(manifest.file, line, f"spec.data[{name}] is never read", fix, refused=False)
+                yield Finding(manifest.file, line, f"{where}[{name}] is never read", fix, refused=False)
 
-    def _hyperparameters(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:
-        read, script = self._script.hyperparameters, self._script
-        for name, value in spec.hyperparameters.items():
-            line = manifest.line("spec", "hyperparameters", name)
+    def _hyperparameters(self, part: _Part, manifest: Manifest) -> Iterator[Finding]:
+        read, script, where = self._script.hyperparameters, self._script, f"{part.words}.hyperparameters"
+        for name, value in part.hyperparameters.items():
+            line = manifest.line(*part.place, "hyperparameters", name)
             if name not in read and not script.reads_all:
                 fix = f"remove it; the script reads {', '.join(read) or 'none'}"
-                what = f"spec.hyperparameters.{name} is never read"
+                what = f"{where}.{name} is never read"
                 yield Finding(manifest.file, line, what, fix, refused=script.refuses_unknown)
             elif name in read and not _fits(value, read[name][0]):
-                default, where = read[name]
-                what = f"spec.hyperparameters.{name} is {value!r}: {self._file}:{where} expects one like {default!r}"
+                default, place = read[name]
+                what = f"{where}.{name} is {value!r}: {self._file}:{place} expects one like {default!r}"
                 yield Finding(manifest.file, line, what, f"give a {type(default).__name__}")
         for name, (default, line) in read.items():
-            if default is REQUIRED and name not in spec.hyperparameters:
-                what = f"spec.hyperparameters has no {name}"
+            if default is REQUIRED and name not in part.hyperparameters:
+                what = f"{where} has no {name}"
                 yield self._finding(line, what, f"add it to {manifest.file}, or give it a default")
 
     def _gate(self, spec: Any, manifest: Manifest) -> Iterator[Finding]:

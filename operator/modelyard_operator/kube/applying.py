@@ -17,8 +17,8 @@ _SUFFIXES = {"m": Decimal("0.001"), "k": Decimal(1000), "M": Decimal(10**6), "G"
 _SUFFIXES |= {f"{letter}i": Decimal(1024 ** (place + 1)) for place, letter in enumerate("KMGTP")}
 
 
-#: Children named like their parent: somebody else may have one of that name. The names of the others hold a hash.
-_PLAIN_NAMES = frozenset({"Service", "PodDisruptionBudget"})
+#: Children named after their parent: somebody else may have one of that name. The names of the others hold a hash.
+_PLAIN_NAMES = frozenset({"Service", "PodDisruptionBudget", "NetworkPolicy"})
 
 
 class Taken(Invalid):

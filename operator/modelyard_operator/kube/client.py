@@ -94,6 +94,7 @@ KINDS = {
         Kind("v1", "Service", "services"),
         Kind("v1", "ConfigMap", "configmaps"),
         Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+        Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
         Kind("v1", "Event", "events"),
         Kind("coordination.k8s.io/v1", "Lease", "leases"),
     )

@@ -1,17 +1,20 @@
 """Children: what is made, changed and deleted so that exactly the run that is called for runs.
 
 A run's ConfigMap and Job are rendered once, when the run begins: changed limits and resources are for the next run.
+A Job that a queue admits is never suspended nor resumed here: to hold it, it is deleted, and made again afterwards.
 A run whose pods do not run (they wait for a Secret, a node, a repeat, or are suspended) is given a new Job when its
 pod template has changed, so that correcting the manifest mends it. Never two Jobs at work: another run's Job is
 deleted first, and the new one waits until it is gone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelyard.contract.training import RunPhase, TrainingReason
 from modelyard.contract.wire import Annotation
 from modelyard_operator.outcome import Deletion, Event, Manifest, TrainingView
-from modelyard_operator.training.jobs import find_job, has_ended, is_going
+from modelyard_operator.training.jobs import find_job, has_ended, is_going, queue_of
+from modelyard_operator.training.links import outdated_links, render_links
 from modelyard_operator.training.manifests import change_job, render_config, render_job
 from modelyard_operator.training.run import CurrentRun
 from modelyard_operator.training.trigger import Trigger
@@ -34,12 +37,13 @@ def plan_children(view: TrainingView, trigger: Trigger, current: CurrentRun | No
     if not trigger.run or current is None:
         # What is to be trained is not known: nothing is started, and nothing that runs is stopped.
         suspending = [change for job in view.jobs if is_going(job) for change in suspend_job(view, job)]
-        return Plan(apply=(*expiring, *suspending))
+        return Plan(apply=(*expiring, *suspending), delete=_held(view, view.jobs))
     others = [job for job in view.jobs if is_going(job) and job["metadata"]["name"] != trigger.run]
     stopping = [job for job in others if not job["metadata"].get("deletionTimestamp")]
     own = _plan_own(view, trigger, current, blocked=bool(others) or not ready)
-    delete = (*map(deletion_of, stopping), *own.delete, *_outdated_configs(view, trigger))
-    return Plan((*own.apply, *expiring), delete, own.events)
+    delete = (*map(deletion_of, stopping), *own.delete, *_outdated_configs(view, trigger), *outdated_links(view))
+    links = () if current.ended else render_links(view.training)
+    return Plan((*links, *own.apply, *expiring), delete, own.events)
 
 
 def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, blocked: bool) -> Plan:
@@ -51,6 +55,8 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
         return Plan((render_config(view, trigger), render_job(view, trigger)), events=(event,))
     if has_ended(job) or job["metadata"].get("deletionTimestamp"):
         return Plan()
+    if held := _held(view, [job]):
+        return Plan(delete=held, events=_switch_events(view, job))
     if _is_outdated(view, trigger, job, current):
         return Plan(delete=(deletion_of(job),))
     known = any(config["metadata"]["name"] == trigger.run for config in view.configs)
@@ -60,15 +66,27 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
 
 
 def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: CurrentRun) -> bool:
-    rendered = render_job(view, trigger)["metadata"]["annotations"][Annotation.TEMPLATE]
+    rendered = render_job(view, trigger)
+    template = rendered["metadata"]["annotations"][Annotation.TEMPLATE]
     applied = job["metadata"].get("annotations", {}).get(Annotation.TEMPLATE)
-    return current.status.phase != RunPhase.RUNNING and current.status.reason is not None and rendered != applied
+    differs = template != applied or queue_of(rendered) != queue_of(job)
+    return current.status.phase != RunPhase.RUNNING and current.status.reason is not None and differs
 
 
 def suspend_job(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
     """Return the change that stops a Job or lets it go on, if the spec asks for one."""
     wanted = view.training.spec.suspend
+    if queue_of(job):
+        return ()
     return (change_job(job, suspend=wanted),) if bool(job["spec"].get("suspend")) != wanted else ()
+
+
+def _held(view: TrainingView, jobs: Iterable[Manifest]) -> tuple[Deletion, ...]:
+    """Return the deletions of Jobs that are to be suspended and that a queue would resume again."""
+    if not view.training.spec.suspend:
+        return ()
+    queued = [job for job in jobs if is_going(job) and queue_of(job)]
+    return tuple(deletion_of(job) for job in queued if not job["metadata"].get("deletionTimestamp"))
 
 
 def _switch_events(view: TrainingView, job: Manifest) -> tuple[Event, ...]:

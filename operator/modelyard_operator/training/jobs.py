@@ -9,7 +9,17 @@ from modelyard.contract.wire import Label
 from modelyard_operator.outcome import Manifest, TrainingView
 from modelyard_operator.troubles import created_at, parse_time
 
-__all__ = ["ended_at", "failure", "find_job", "has_ended", "has_succeeded", "is_going", "pods_of", "reason_of"]
+__all__ = [
+    "ended_at",
+    "failure",
+    "find_job",
+    "has_ended",
+    "has_succeeded",
+    "is_going",
+    "pods_of",
+    "queue_of",
+    "reason_of",
+]
 
 _REASONS = {
     "DeadlineExceeded": TrainingReason.DEADLINE_EXCEEDED,
@@ -51,6 +61,11 @@ def has_ended(job: Manifest) -> bool:
 def is_going(job: Manifest) -> bool:
     """Return whether pods of the Job may still run, also while it is being deleted."""
     return not has_ended(job)
+
+
+def queue_of(job: Manifest) -> str:
+    """Return the queue that admits the Job; empty if it has none."""
+    return str(job["metadata"].get("labels", {}).get(Label.QUEUE, ""))
 
 
 def ended_at(job: Manifest) -> datetime | None:

@@ -8,6 +8,7 @@ from modelyard.contract.wire import MANAGED_BY, RUN_DOCUMENT, Annotation, Compon
 from modelyard_operator.outcome import Manifest, TrainingView
 from modelyard_operator.pods import fingerprint, owner_reference
 from modelyard_operator.training.pod import pod_template
+from modelyard_operator.training.tasks import tasks_of
 from modelyard_operator.training.telling import CONTAINER
 from modelyard_operator.training.trigger import Trigger
 
@@ -43,6 +44,8 @@ def render_config(view: TrainingView, trigger: Trigger, step: str | None = None)
         seed=spec.seed,
         optimise=spec.optimise,
         stall_seconds=spec.stall_seconds,
+        distribution=spec.distribution,
+        tasks=tasks_of(training, trigger.run),
         step=step,
         required_metrics=[threshold.name for threshold in spec.gate.metrics],
     )
@@ -63,16 +66,21 @@ def render_job(view: TrainingView, trigger: Trigger) -> Json:
     training, spec = view.training, view.training.spec
     template = pod_template(view, trigger.run, run_labels(training, trigger.run))
     annotations = {Annotation.TRIGGER: str(trigger.cause), Annotation.TEMPLATE: fingerprint(template, 16)}
+    metadata = _metadata(training, trigger.run, annotations)
+    if spec.queue_name:
+        metadata["labels"][Label.QUEUE] = spec.queue_name
+    count = max(1, len(tasks_of(training, trigger.run)))
     deadline = {"activeDeadlineSeconds": spec.active_deadline_seconds} if spec.active_deadline_seconds else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(training, trigger.run, annotations),
+        "metadata": metadata,
         "spec": {
             "completionMode": "Indexed",
-            "completions": 1,
-            "parallelism": 1,
-            "suspend": False,
+            "completions": count,
+            "parallelism": count,
+            # the queue admits it, and alone says from then on whether it may run
+            "suspend": spec.queue_name is not None,
             "backoffLimit": spec.backoff_limit,
             **deadline,
             # Two pods of one run never write at once: a replacement waits until the old one has failed for good.

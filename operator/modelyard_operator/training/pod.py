@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from modelyard.contract.distribution import TENSORFLOW_PORT, workers_service
 from modelyard.contract.training import TrainingSpec
 from modelyard.contract.wire import PVC_ROOT, RUN_DOCUMENT, RUN_FOLDER, SIGNING_FOLDER, Environment
 from modelyard_operator.outcome import TrainingView
@@ -38,6 +39,7 @@ def pod_template(view: TrainingView, run: str, labels: dict[str, str]) -> Json:
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "enableServiceLinks": False,
+            **_domain(view),
             "securityContext": pod_security(),
             **scheduling(spec, spec.storage),
             "containers": [_container(view, mounts)],
@@ -60,12 +62,23 @@ def _container(view: TrainingView, mounts: list[Json]) -> Json:
         "env": [*environment(variables), attempt],
         **env_from(spec.storage),
         **compute(spec.resources),
-        "ports": [status_port()],
+        "ports": [status_port(), *_peers_port(spec)],
         "securityContext": container_security(),
         # A program of the user's own may leave no final record; its last words are better than none.
         "terminationMessagePolicy": "FallbackToLogsOnError" if spec.command else "File",
         "volumeMounts": mounts,
     }
+
+
+def _domain(view: TrainingView) -> Json:
+    """Return what gives each task a host name, if there are several."""
+    training = view.training
+    return {"subdomain": workers_service(training.metadata.name)} if training.spec.distribution else {}
+
+
+def _peers_port(spec: TrainingSpec) -> list[Json]:
+    port = {"name": "tensorflow", "containerPort": TENSORFLOW_PORT, "protocol": "TCP"}
+    return [port] if spec.distribution else []
 
 
 def _volumes(spec: TrainingSpec, run: str) -> tuple[list[Json], list[Json]]:

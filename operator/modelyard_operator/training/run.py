@@ -7,9 +7,27 @@ from modelyard.contract.training import FinishedRun, RunPhase, RunStatus, Traini
 from modelyard.contract.wire import Annotation, ExitCode
 from modelyard_operator.conditions import clip
 from modelyard_operator.outcome import Manifest, TrainingView
-from modelyard_operator.training.jobs import ended_at, failure, find_job, has_ended, has_succeeded, pods_of, reason_of
+from modelyard_operator.training.jobs import (
+    ended_at,
+    failure,
+    find_job,
+    has_ended,
+    has_succeeded,
+    pods_of,
+    queue_of,
+    reason_of,
+)
 from modelyard_operator.training.progress import tell_progress
 from modelyard_operator.training.record import list_checkpoints
+from modelyard_operator.training.tasks import (
+    chiefs,
+    count_tasks,
+    exit_code,
+    last_failure,
+    name_task,
+    newest_by_task,
+    runs,
+)
 from modelyard_operator.training.telling import CONTAINER, failure_text, published_by
 from modelyard_operator.training.trigger import Cause, Trigger
 from modelyard_operator.troubles import Fields, Trouble, container_status, created_at, find_trouble, is_leaving
@@ -22,6 +40,7 @@ RECORD_GRACE = timedelta(seconds=30)
 POD_GRACE = timedelta(seconds=20)
 ENDED = frozenset({RunPhase.SUCCEEDED, RunPhase.FAILED})
 _LOOK_AGAIN = 2.0
+_NO_POD: Manifest = {"metadata": {}, "status": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +97,10 @@ def observe_run(view: TrainingView, run: str, before: RunStatus, now: datetime) 
     """Return where a run stands; what is no longer told stays as it was told."""
     job = find_job(view, run)
     pods = pods_of(view, run)
-    told = _with_checkpoints(view, tell_progress(view, before, pods))
+    told = _with_checkpoints(view, tell_progress(view, before, chiefs(pods)))
     if job is None:
         return _without_job(view, told)
-    told = told.model_copy(
+    told = count_tasks(told, job, pods).model_copy(
         update={
             "start_time": created_at(job) or told.start_time,
             "trigger": job["metadata"].get("annotations", {}).get(Annotation.TRIGGER, told.trigger),
@@ -105,7 +124,7 @@ def _without_job(view: TrainingView, told: RunStatus) -> CurrentRun:
 def _ended(view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest], now: datetime) -> CurrentRun:
     since = ended_at(job) or now
     awaited = told.phase not in ENDED and now < since + RECORD_GRACE
-    if awaited and not _final_record_seen(view, told.name, job, pods):
+    if awaited and not _final_record_seen(view, told.name, job, chiefs(pods)):
         waiting = told.model_copy(update={"message": "the pod has ended; its final record is awaited"})
         return CurrentRun(waiting, look_again=_LOOK_AGAIN)
     if has_succeeded(job):
@@ -128,7 +147,7 @@ def _ended(view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manife
                 "reason": str(reason_of(job)),
                 "activity": None,
                 "eta_seconds": None,
-                "message": _failure_message(told, job, pods),
+                "message": _failure_message(view, told, job, pods),
             }
         )
     )
@@ -141,11 +160,11 @@ def _final_record_seen(view: TrainingView, run: str, job: Manifest, pods: list[M
     return ended or bool(failure(job)) or bool(published_by(view, run))
 
 
-def _failure_message(told: RunStatus, job: Manifest, pods: list[Manifest]) -> str:
+def _failure_message(view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest]) -> str:
     if reason_of(job) == TrainingReason.DEADLINE_EXCEEDED:
         limit = job["spec"].get("activeDeadlineSeconds")
         return f"spec.activeDeadlineSeconds: the run took longer than {limit} seconds"
-    text = next((text for text in map(failure_text, reversed(pods)) if text), "")
+    text = last_failure(view, job, pods)
     known = told.message if told.phase == RunPhase.FAILED else ""
     return clip(text or known or str(failure(job).get("message", "")), 1024)
 
@@ -154,36 +173,57 @@ def _unfinished(view: TrainingView, told: RunStatus, job: Manifest, pods: list[M
     if job["metadata"].get("deletionTimestamp"):
         return CurrentRun(_waiting(told, RunPhase.PENDING, None, "the run's Job is being replaced"))
     if job.get("spec", {}).get("suspend"):
+        if queue := queue_of(job):
+            text = f"waits until the queue {queue} admits it (spec.queueName)"
+            return CurrentRun(_waiting(told, RunPhase.PENDING, str(TrainingReason.QUEUED), text))
         text = "spec.suspend is true: the run goes on from its saved state when it is set back"
         return CurrentRun(_waiting(told, RunPhase.SUSPENDED, "Suspended", text))
-    if _exit_code(pods) == ExitCode.DONE:
+    own = chiefs(pods)
+    if own and exit_code(own[-1]) == ExitCode.DONE:
         # The Job says that it is complete a moment after its container.
         return CurrentRun(told.model_copy(update={"phase": RunPhase.RUNNING, "reason": None, "message": ""}))
-    pod = next((pod for pod in reversed(pods) if not is_leaving(pod)), None)
-    if pod is None:
+    present = newest_by_task(pod for pod in pods if not is_leaving(pod))
+    for index, pod in sorted(present.items()):
+        if trouble := find_trouble(pod, CONTAINER, Fields(), now):
+            return _troubled(told, trouble, now, name_task(view, job, index))
+    if 0 not in present:
         return _between_attempts(view, told, job, pods, now)
-    if trouble := find_trouble(pod, CONTAINER, Fields(), now):
-        return _troubled(told, trouble, now)
-    if container_status(pod, CONTAINER).get("state", {}).get("running"):
-        # A message of the time before this attempt ran would be a lie now.
-        message = told.message if told.phase == RunPhase.RUNNING else ""
-        return CurrentRun(told.model_copy(update={"phase": RunPhase.RUNNING, "reason": None, "message": message}))
-    return CurrentRun(_waiting(told, RunPhase.PENDING, None, "the pod is starting"))
+    if not runs(present[0]):
+        return CurrentRun(_waiting(told, RunPhase.PENDING, None, f"{name_task(view, job, 0)}the pod is starting"))
+    # A message of the time before this attempt ran would be a lie now.
+    message = told.message if told.phase == RunPhase.RUNNING else ""
+    message = _awaited(view, job, pods, present) or message
+    return CurrentRun(told.model_copy(update={"phase": RunPhase.RUNNING, "reason": None, "message": message}))
 
 
-def _troubled(told: RunStatus, trouble: Trouble, now: datetime) -> CurrentRun:
+def _awaited(view: TrainingView, job: Manifest, pods: list[Manifest], present: dict[int, Manifest]) -> str:
+    """Return which task the chief waits for, and how its last attempt ended; empty if all run."""
+    missing = [index for index in range(job["spec"].get("completions", 1)) if not runs(present.get(index, _NO_POD))]
+    if not missing:
+        return ""
+    index = missing[0]
+    if index in present:
+        return f"{name_task(view, job, index)}the pod is starting"
+    newest = newest_by_task(pods).get(index)
+    text = failure_text(newest) if newest else ""
+    return clip(f"{name_task(view, job, index)}{text or 'the pod is awaited'}", 1024)
+
+
+def _troubled(told: RunStatus, trouble: Trouble, now: datetime, task: str) -> CurrentRun:
     again = (trouble.until - now).total_seconds() if trouble.until and not trouble.stuck else None
-    return CurrentRun(_waiting(told, RunPhase.PENDING, trouble.reason, trouble.message), trouble.stuck, again)
+    text = f"{task}{trouble.message}"
+    return CurrentRun(_waiting(told, RunPhase.PENDING, trouble.reason, text), trouble.stuck, again)
 
 
 def _between_attempts(
     view: TrainingView, told: RunStatus, job: Manifest, pods: list[Manifest], now: datetime
 ) -> CurrentRun:
-    if text := next((text for text in map(failure_text, reversed(pods)) if text), ""):
+    if text := last_failure(view, job, pods):
         limit = job["spec"].get("backoffLimit")
-        if _exit_code(pods) == ExitCode.INTERRUPTED:
+        codes = {exit_code(pod) for pod in newest_by_task(pods).values()} - {None, int(ExitCode.DONE)}
+        if codes == {ExitCode.INTERRUPTED}:
             text = f"attempt {told.attempts} is followed by another one: {text}"
-        elif _exit_code(pods) != ExitCode.CONFIGURATION:
+        elif ExitCode.CONFIGURATION not in codes:
             text = f"attempt {told.attempts} failed and is repeated (spec.backoffLimit {limit}): {text}"
         return CurrentRun(_waiting(told, RunPhase.PENDING, "AttemptFailed", text))
     since = created_at(job) or now
@@ -194,12 +234,6 @@ def _between_attempts(
     field = f"does the ServiceAccount {account} of spec.storage.serviceAccountName exist, and" if account else "does"
     text = f"no pod has been admitted: {field} a quota allow it? See kubectl describe job {told.name}"
     return CurrentRun(_waiting(told, RunPhase.PENDING, "NoPod", text), stuck=True)
-
-
-def _exit_code(pods: list[Manifest]) -> int | None:
-    """Return what the newest pod's training container ended with, if it has."""
-    ended = container_status(pods[-1], CONTAINER).get("state", {}).get("terminated") if pods else None
-    return int(ended["exitCode"]) if ended else None
 
 
 def _waiting(told: RunStatus, phase: RunPhase, reason: str | None, message: str) -> RunStatus:

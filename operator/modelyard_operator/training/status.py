@@ -100,7 +100,8 @@ def trained(trigger: Trigger, run: CurrentRun | None) -> Finding:
         case RunPhase.RUNNING:
             return unknown(kind, TrainingReason.RUNNING, f"the run {told.name} is training")
         case RunPhase.PENDING:
-            return unknown(kind, TrainingReason.RUN_PENDING, f"the run {told.name}: {told.message}")
+            reason = TrainingReason.QUEUED if told.reason == TrainingReason.QUEUED else TrainingReason.RUN_PENDING
+            return unknown(kind, reason, f"the run {told.name}: {told.message}")
 
 
 def published(run: CurrentRun | None) -> Finding:

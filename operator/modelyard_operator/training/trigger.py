@@ -1,8 +1,8 @@
 """Trigger: which run the training calls for. Its name is a function of what is trained, so it is made once.
 
-What is trained: image, script content or module or command, hyperparameters, data, prepare steps, output, seed, and
-the retrain token. Not: gate, suspend, limits, resources, scheduling, storage access, and not the image that the
-operator was installed with: upgrading the operator must not train every model anew.
+What is trained: image, script content or module or command, hyperparameters, data, prepare steps, output, seed,
+distribution, and the retrain token. Not: gate, suspend, limits, resources, scheduling, queue, storage access, and not
+the image that the operator was installed with: upgrading the operator must not train every model anew.
 """
 
 from collections.abc import Sequence
@@ -82,6 +82,8 @@ def hash_trained(training: ModelTraining, script: str | None, steps: Sequence[st
         # left out where there are none: what was trained before there were steps is not trained again
         **({"prepare": list(steps)} if steps else {}),
     }
+    if spec.distribution is not None:
+        trained["distribution"] = spec.distribution.document()
     return fingerprint(trained, 16)
 
 

@@ -24,3 +24,11 @@ def test_every_flavour_installs_the_same_versions_of_what_both_have(name: str):
     own, shared = pins(f"{name}.txt"), pins("training.txt")
     # the layer above leaves out what stands in this list, word for word
     assert {package for package in own if package in shared and own[package] != shared[package]} == set()
+
+
+def test_the_images_with_tensorflow_share_the_layer_that_holds_it():
+    def first_stage(path: str) -> str:
+        text = (ROOT / path).read_text()
+        return text[text.index("AS tensorflow") : text.index("FROM tensorflow")]
+
+    assert first_stage("training_image/Containerfile") == first_stage("serving_image/Containerfile.tensorflow")

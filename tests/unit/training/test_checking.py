@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modelyard.contract.meta import API_VERSION
 from modelyard.contract.rules import EXAMPLES, RULES
@@ -45,10 +46,21 @@ def found(folder: Path, script: str = SCRIPT, manifest: str | None = MANIFEST) -
     return check(folder / "train.py", folder / "training.yaml")
 
 
-@pytest.mark.parametrize("sample", ["digits", "flights"])
-def test_nothing_is_found_in_the_samples(sample: str):
-    folder = ROOT / "config/samples" / sample
-    assert check(folder / "train.py", folder / "training.yaml") == []
+@pytest.mark.parametrize("script", ["digits/train.py", "flights/train.py", "flights/prepare.py"])
+def test_nothing_is_found_in_the_samples(script: str):
+    path = ROOT / "config/samples" / script
+    assert check(path, path.with_name("training.yaml")) == []
+
+
+def test_the_script_of_a_prepare_step_is_held_against_its_step(tmp_path: Path):
+    script = "import modelyard\n\nrun = modelyard.run()\nrun.path('raw')\nrun.path('rows')\n"
+    step = {"name": "clean", "script": {"configMap": "x", "file": "clean.py"}, "output": {"uri": "pvc://models/clean"}}
+    document = yaml.safe_load(MANIFEST)
+    document["spec"]["prepare"] = [{**step, "inputs": [{"name": "raw", "uri": "s3://bucket/raw.csv"}]}]
+    (tmp_path / "clean.py").write_text(script)
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(document))
+    [finding] = check(tmp_path / "clean.py", tmp_path / "training.yaml")
+    assert (finding.line, finding.what) == (5, "spec.prepare[clean].inputs has no rows; there are: raw")
 
 
 def test_nothing_is_found_in_a_script_that_fits_its_manifest(tmp_path: Path):

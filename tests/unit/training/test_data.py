@@ -142,6 +142,23 @@ def test_a_csv_value_that_does_not_fit_is_told_with_its_column(tmp_path: Path):
         data.dataset(types={"b": "number"})
 
 
+def test_files_that_hold_something_else_are_refused_by_their_source(tmp_path: Path):
+    parquet.write_table(pa.table({"word": ["a", "b"]}), claim(tmp_path) / "words.parquet")
+    (claim(tmp_path) / "text.parquet").write_text("a,b")
+    np.savez(claim(tmp_path) / "objects.npz", x=np.array([{}], dtype=object))
+    (claim(tmp_path) / "empty.tfrecord").touch()
+    names = ("words.parquet", "text.parquet", "objects.npz", "empty.tfrecord")
+    run = cluster_run(tmp_path, data=[{"name": n.split(".")[0], "uri": f"pvc://data/{n}"} for n in names])
+    with pytest.raises(ConfigurationError, match="column word does not fit types="):
+        run.data("words").dataset(types={"word": "int64"})
+    with pytest.raises(ConfigurationError, match=r"spec.data\[text\].*text.parquet is no Parquet file"):
+        run.data("text").dataset()
+    with pytest.raises(ConfigurationError, match=r"objects.npz: x holds Python objects"):
+        run.data("objects").dataset()
+    with pytest.raises(ConfigurationError, match="there are no records"):
+        run.data("empty").records({})
+
+
 def test_records_are_counted_and_begin_at_any_batch(tmp_path: Path):
     import tensorflow as tf
 

@@ -24,7 +24,7 @@ CONTENT = bytes(range(256)) * 20_000
 class Answers:
     """What the server answers with."""
 
-    content, tag, failures, served = CONTENT, '"1"', 0, 0
+    content, tag, failures, served, cut = CONTENT, '"1"', 0, 0, 0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         # whoever only asks for the headers hangs up
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(answers.content)
+            self.wfile.write(answers.content[:1000] if answers.served <= answers.cut else answers.content)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -119,6 +119,17 @@ def test_a_store_that_does_not_answer_is_waited_for_two_minutes(tmp_path: Path, 
     with pytest.raises(Unreachable, match="503"):
         source.version_of("rows.bin")
     assert sum(WAITS) == 120
+
+
+def test_a_download_that_breaks_off_is_gone_on_with(tmp_path: Path, web: tuple[str, Answers]):
+    uri, answers = web
+    waited: list[float] = []
+    progress = ProgressFile(None, "r", "a")
+    environment = {"MODELYARD_CACHE": str(tmp_path)}
+    source = Source("rows", uri, environment=environment, progress=progress, sleep=waited.append)
+    answers.cut = 3  # its version, its size, and its first content
+    assert source.path().read_bytes() == CONTENT
+    assert waited == [1.0]
 
 
 def test_a_stream_is_read_where_it_lies(tmp_path: Path, web: tuple[str, Answers]):

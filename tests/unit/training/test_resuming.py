@@ -101,6 +101,25 @@ def test_a_run_evicted_three_times_ends_with_the_metrics_and_weights_of_an_undis
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_losses_of_several_outputs_are_resumed_within_an_epoch(tmp_path: Path):
+    import keras
+
+    def train_two(run: Run, *others: Any) -> list[dict[str, float]]:
+        keras.utils.set_random_seed(7)
+        x = keras.Input((3,))
+        outputs = {name: keras.layers.Dense(1, activation="sigmoid", name=name)(x) for name in ("one", "other")}
+        model, callback = keras.Model(x, outputs), run.callback()
+        model.compile("sgd", "binary_crossentropy")
+        data = run.batches(X, {"one": Y, "other": 1 - Y}, batch_size=BATCH)
+        model.fit(data, epochs=2, initial_epoch=run.initial_epoch, callbacks=[callback, *others], verbose=0)
+        return callback.history
+
+    expected = train_two(begin(tmp_path, "two"))
+    with pytest.raises(SystemExit):
+        train_two(begin(tmp_path, "stopped"), killer(after=2))
+    assert train_two(begin(tmp_path, "stopped")) == expected
+
+
 def test_a_run_that_dies_without_a_word_loses_at_most_one_interval(tmp_path: Path, undisturbed: Any):
     import keras
 

@@ -96,6 +96,8 @@ class Scene:
         """Let an object be gone."""
         if kind == "ModelCheckpoint":
             self.see(checkpoints=tuple(item for item in self.view.checkpoints if item.metadata.name != name))
+        links = tuple(item for item in self.view.links if (item["kind"], name_of(item)) != (kind, name))
+        self.see(links=links)
         for field in FIELDS.get(kind, ()):
             self.see(**{field: tuple(item for item in getattr(self.view, field) if name_of(item) != name)})
 
@@ -120,7 +122,8 @@ class Scene:
             self.see(checkpoints=(*self.view.checkpoints, ModelCheckpoint.read(body)))
             return
         component = manifest["metadata"]["labels"][Label.COMPONENT]
-        field = FIELDS[manifest["kind"]][COMPONENTS.index(component)]
-        known = {item["metadata"]["name"]: dict(item) for item in getattr(self.view, field)}
-        known[name] = {**live(manifest), "status": known.get(name, {}).get("status", {})}
+        field = FIELDS[manifest["kind"]][COMPONENTS.index(component)] if manifest["kind"] in FIELDS else "links"
+        known = {(item["kind"], name_of(item)): dict(item) for item in getattr(self.view, field)}
+        key = (manifest["kind"], name)
+        known[key] = {**live(manifest), "status": known.get(key, {}).get("status", {})}
         self.see(**{field: tuple(known.values())})

@@ -40,6 +40,12 @@ def test_a_run_of_a_command_is_as_recorded(golden: Golden) -> None:
     golden.objects("training/command.yaml", *scene.act().apply)
 
 
+def test_a_run_of_several_processes_is_as_recorded(golden: Golden) -> None:
+    distribution = {"workers": 2, "strategy": "ParameterServer", "parameterServers": 1, "evaluator": True}
+    scene = Scene(training(distribution=distribution))
+    golden.objects("training/distributed.yaml", *scene.act().apply)
+
+
 def test_the_config_map_comes_before_the_job() -> None:
     kinds = [manifest["kind"] for manifest in Scene(training()).act().apply]
     assert kinds == ["ConfigMap", "Job"]
