@@ -53,6 +53,7 @@ class Schema(BaseModel):
     """Base of everything on the wire: camelCase, frozen, unknown fields refused, docstrings as descriptions."""
 
     model_config = ConfigDict(
+        defer_build=True,
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
@@ -70,7 +71,7 @@ class Schema(BaseModel):
 class Metadata(Schema):
     """The part of an object's metadata that Modelyard reads."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(defer_build=True, extra="ignore")
 
     name: str
     namespace: str = "default"
@@ -143,7 +144,7 @@ class ModelRuntime(StrEnum):
 class Resource(Schema):
     """A custom resource as read from the API; unknown top-level fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(defer_build=True, extra="ignore")
 
     metadata: Metadata
 

@@ -151,18 +151,19 @@ class Computing:
         curve: CostCurve,
         options: ServingOptions,
         *,
-        hop: float,
+        at_once: float,
         clock: Callable[[], float],
     ) -> None:
         self.curve = curve
-        self.hop = hop
+        self.at_once = at_once
+        """Seconds that a computation may take in the event loop, if there is an executor for it."""
         self._clock = clock
         self._specs = specs
         self._mix = options.objective is Objective.THROUGHPUT
         self._delay = options.batching.max_delay_milliseconds / 1e3
         self.batch_size = options.batching.max_size or curve.best_batch if self._mix else _longest_piece(curve)
         self.inline = inline
-        """Computes what costs less than a hop to a thread; None: everything is queued."""
+        """Computes in the event loop; None: everything is queued."""
         self._executors: SimpleQueue[Executor] = SimpleQueue()
         for executor in executors:
             self._executors.put(executor)
@@ -185,7 +186,7 @@ class Computing:
 
     async def run(self, inputs: Mapping[str, Array], rows: int, arrived: float, deadline: float) -> Computed:
         """Compute a batch of one request; raise RequestError if it is refused."""
-        if self.inline is not None and self.curve.predict(rows) <= self.hop:
+        if self.inline is not None and self.curve.predict(rows) <= self.at_once:
             started = self._clock()
             return Computed(self.inline.compute(inputs), 0.0, self._clock() - started)
         return await self._enqueue(rows, inputs, None, arrived, deadline)
@@ -251,7 +252,7 @@ class Computing:
 
     def _start(self, batch: list[Piece], rows: int) -> None:
         self.observe_batch(rows)
-        if self.curve.predict(rows) * self._speed <= self.hop and (idle := self._idle_executor()) is not None:
+        if self.curve.predict(rows) * self._speed <= self.at_once and (idle := self._idle_executor()) is not None:
             try:
                 found = self._timed(batch, idle)
             except Exception as error:

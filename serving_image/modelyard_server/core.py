@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 from modelyard.contract.options import ServingOptions
 from modelyard.contract.wire import ServingSummary
@@ -19,7 +21,11 @@ from modelyard_server.watch import Watch
 
 __all__ = ["Core"]
 
+#: Queries whose encoded values are remembered, and how long they may be.
+_MOST_QUERIES, _LONGEST_QUERY = 1024, 2048
+
 Row = Mapping[str, Any]
+Columns = Mapping[str, Sequence[Any] | Array]
 
 
 class Core:
@@ -54,15 +60,37 @@ class Core:
         names = {"model": self.name, "version": self.version}
         self._log_writer = LineWriter(options.monitoring.prediction_log_file)
         self._log = PredictionLog(share, names, write=self._log_writer) if share else None
+        self._queries: dict[str, list[Any]] = {}
         self._remembers = self.memory.in_use
         self._compute_row = computing.inline.compute_row if computing.inline is not None else None
         self._clock = clock
 
     async def answer_row(self, row: Row, ask: Ask) -> Answer:
         """Answer for one instance; raise FeatureError or RequestError."""
-        clock = self._clock
-        started = clock()
+        started = self._clock()
         values = await self._encode_aside(row) if self._decodes else self._encoder.encode_row(row)
+        return await self._answer_one(row, values, started, ask)
+
+    async def answer_query(self, query: str, ask: Ask) -> Answer:
+        """Answer for the instance that query parameters mean; raise FeatureError or RequestError."""
+        if self._decodes:
+            return await self.answer_row(self._encoder.parse_query(read_pairs(query)), ask)
+        started = self._clock()
+        values = self._queries.get(query) or self._encode_query(query)
+        return await self._answer_one(query, values, started, ask)
+
+    def _encode_query(self, query: str) -> list[Any]:
+        """Encode a new query and remember it: what GET asks is mostly asked again."""
+        values = self._encoder.encode_query(read_pairs(query))
+        if len(query) <= _LONGEST_QUERY:
+            if len(self._queries) >= _MOST_QUERIES:
+                self._queries.clear()
+            self._queries[query] = values
+        return values
+
+    async def _answer_one(self, row: Row | str, values: list[Any], started: float, ask: Ask) -> Answer:
+        """Answer for one instance as `Encoder.encode_row` gave it; the row itself may be an unread query."""
+        clock = self._clock
         encoded = clock()
         queue = compute = 0.0
         outputs = self.memory.find(values) if self._remembers else None
@@ -75,10 +103,10 @@ class Core:
                 outputs, queue, compute = computed.outputs, computed.queue, computed.compute
             if self._remembers:
                 self.memory.keep(values, outputs)
-        if self._watched:
-            self.watch.add_row(row, values, outputs, encoded)
+        if self._watched and self.watch.has_room(encoded):
+            self.watch.add_row(self._read(row), values, outputs)
         if self._log is not None:
-            self._log.add(row, outputs, ask)
+            self._log.add(self._read(row), outputs, ask)
         return Answer(outputs, 1, queue, encoded - started, compute)
 
     async def answer_rows(self, rows: Sequence[Row], ask: Ask) -> Answer:
@@ -88,10 +116,9 @@ class Core:
         self._check_count(len(rows))
         started = self._clock()
         inputs = self._encoder.encode(rows)
-        columns = {name: [row[name] for row in rows if name in row] for name in self.watch.features}
-        return await self._answer(inputs, columns, len(rows), started, ask)
+        return await self._answer(inputs, partial(self._columns, rows), len(rows), started, ask)
 
-    async def answer_columns(self, columns: Mapping[str, Sequence[Any] | Array], ask: Ask) -> Answer:
+    async def answer_columns(self, columns: Columns, ask: Ask) -> Answer:
         """Answer for several instances, column by column; raise FeatureError or RequestError."""
         row = _single_row(columns)
         if row is not None:
@@ -99,7 +126,7 @@ class Core:
         rows = max(len(values) for values in columns.values())
         self._check_count(rows)
         started = self._clock()
-        return await self._answer(self._encoder.encode_columns(columns), columns, rows, started, ask)
+        return await self._answer(self._encoder.encode_columns(columns), lambda: columns, rows, started, ask)
 
     def close(self) -> None:
         """Let the threads end and the log be closed."""
@@ -122,15 +149,22 @@ class Core:
         return self.telling.complete(summary)
 
     async def _answer(
-        self, inputs: dict[str, Array], columns: Mapping[str, Any], rows: int, started: float, ask: Ask
+        self, inputs: dict[str, Array], columns: Callable[[], Columns], rows: int, started: float, ask: Ask
     ) -> Answer:
         encoded = self._clock()
         computed = await self.computing.run(inputs, rows, encoded, ask.deadline(self._allowed))
-        if self._watched:
-            self.watch.add_columns(columns, inputs, computed.outputs, self._clock())
+        if self._watched and self.watch.has_room(encoded):
+            self.watch.add_columns(columns(), inputs, computed.outputs)
         if self._log is not None:
-            self._log.add(columns, computed.outputs, ask)
+            self._log.add(columns(), computed.outputs, ask)
         return Answer(computed.outputs, rows, computed.queue, encoded - started, computed.compute)
+
+    def _read(self, row: Row | str) -> Row:
+        return self._encoder.parse_query(read_pairs(row)) if isinstance(row, str) else row
+
+    def _columns(self, rows: Sequence[Row]) -> Columns:
+        """Return the watched columns of some rows."""
+        return {name: [row[name] for row in rows if name in row] for name in self.watch.features}
 
     async def _encode_aside(self, row: Row) -> list[Any]:
         """Encode a row in a thread if pictures have to be decoded for it."""
@@ -148,6 +182,13 @@ class Core:
             raise RequestError("no instances: at least one is expected")
         if count > self._most_instances:
             raise RequestError(f"{count} instances: at most {self._most_instances} are answered at once", 413)
+
+
+def read_pairs(query: str) -> Sequence[Sequence[str]]:
+    """Return names and texts of a query; what is not escaped needs no unescaping."""
+    if "%" in query or "+" in query:
+        return parse_qsl(query, keep_blank_values=True)
+    return [part.split("=", 1) if "=" in part else (part, "") for part in query.split("&") if part]
 
 
 def _single_row(columns: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelyard.contract.options import Objective
+from modelyard.contract.options import Batching, Objective, ServingOptions
 from modelyard.model.costs import CostCurve, measure_costs
 from modelyard.model.encoders import Array
 from modelyard.model.opening import Executor, Model, choose_variant, fetch_package
@@ -19,9 +19,12 @@ from modelyard_server.computing import Computing, measure_hop
 from modelyard_server.core import Core
 from modelyard_server.settings import ServerSettings
 
-__all__ = ["available_cores", "build_core", "load_model"]
+__all__ = ["SWITCH_INTERVAL", "available_cores", "batches_pay", "build_core", "load_model"]
 
 _WARM_UPS = 20
+#: Seconds after which a thread that has computed gets the interpreter from a busy event loop. With one core that is
+#: what handing over costs under load, and threads compute nothing that the loop could not.
+SWITCH_INTERVAL = 0.0005
 
 
 def load_model(settings: ServerSettings, tell: Callable[[str], None]) -> Model:
@@ -52,7 +55,8 @@ async def build_core(model: Model, settings: ServerSettings, clock: Callable[[],
     model.runtime.largest_batch = curve.best_batch
     hop = await measure_hop(clock)
     workers = options.threads or available_cores()
-    if options.objective is Objective.LATENCY and curve.predict(1) <= hop:
+    at_once = hop if workers > 1 else max(hop, SWITCH_INTERVAL)
+    if curve.predict(1) <= at_once and not batches_pay(options, curve, hop):
         # threads are only for large batches then: their executors are filled when the first one comes
         inline, executors = model.executor, [model.new_executor() for _ in range(workers)]
         values = [array[0] for array in row.values()]
@@ -62,8 +66,19 @@ async def build_core(model: Model, settings: ServerSettings, clock: Callable[[],
         inline, executors = None, [model.executor, *(model.new_executor() for _ in range(workers - 1))]
         for executor in executors:
             executor.compute(row)
-    computing = Computing(inline, executors, model.encoder.inputs, curve, options, hop=hop, clock=clock)
+    computing = Computing(inline, executors, model.encoder.inputs, curve, options, at_once=at_once, clock=clock)
     return Core(model, settings.name, settings.version, options, computing=computing, clock=clock)
+
+
+def batches_pay(options: ServingOptions, curve: CostCurve, hop: float) -> bool:
+    """Return whether requests are to be put together: with `Throughput`, if a batch saves more than joining it costs.
+
+    Joining costs what handing over to a thread does. Whoever says how batches are formed gets them.
+    """
+    if options.objective is not Objective.THROUGHPUT:
+        return False
+    saved = curve.predict(1) - curve.predict(curve.best_batch) / curve.best_batch
+    return options.batching != Batching() or saved > hop
 
 
 def _example(model: Model) -> dict[str, Array]:

@@ -18,7 +18,7 @@ from modelyard_server.connection import Listener
 from modelyard_server.core import Core
 from modelyard_server.doors.remote import start_remote
 from modelyard_server.doors.routing import Doors
-from modelyard_server.loading import build_core, load_model
+from modelyard_server.loading import SWITCH_INTERVAL, build_core, load_model
 from modelyard_server.settings import ServerSettings
 
 __all__ = ["Server"]
@@ -28,8 +28,6 @@ _LAST_ANSWERS = 20.0
 _BACKLOG = 1024
 #: Container objects made, less those freed, between two looks of the garbage collector.
 _GARBAGE_THRESHOLD = 20_000
-#: Seconds after which a thread that has computed gets the interpreter from a busy event loop.
-_SWITCH_INTERVAL = 0.0005
 
 
 class Server:
@@ -148,4 +146,4 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)

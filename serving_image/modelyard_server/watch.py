@@ -40,28 +40,28 @@ class Watch:
         self._room = _MOST_ROWS
         self._period_ends = 0.0
 
-    def add_row(self, row: Mapping[str, Any], values: Sequence[Any], outputs: Outputs, now: float) -> None:
-        """Set one answered request aside: raw features by name, and the same as `Encoder.encode_row` gave them."""
+    def has_room(self, now: float) -> bool:
+        """Return whether a row would be counted in this period."""
         if now >= self._period_ends:
             self.fold(now)
-        if self._room > 0:
-            self._room -= 1
-            if self._tensors:
-                # of a picture only its mean is kept: hundreds of whole ones would fill the memory
-                means = {name: tensor_means(kind, values[place][None])[0] for name, kind, place in self._tensors}
-                row = {**row, **means}
-            self._rows.append((row, outputs))
+        return self._room > 0
 
-    def add_columns(self, columns: Columns, inputs: Mapping[str, Array], outputs: Outputs, now: float) -> None:
+    def add_row(self, row: Mapping[str, Any], values: Sequence[Any], outputs: Outputs) -> None:
+        """Set one answered request aside: raw features by name, and the same as `Encoder.encode_row` gave them."""
+        self._room -= 1
+        if self._tensors:
+            # of a picture only its mean is kept: hundreds of whole ones would fill the memory
+            means = {name: tensor_means(kind, values[place][None])[0] for name, kind, place in self._tensors}
+            row = {**row, **means}
+        self._rows.append((row, outputs))
+
+    def add_columns(self, columns: Columns, inputs: Mapping[str, Array], outputs: Outputs) -> None:
         """Count an answered batch, raw and encoded, or as much of it as the period has room for."""
-        if now >= self._period_ends:
-            self.fold(now)
         room = min(len(next(iter(inputs.values()))), self._room)
-        if room > 0:
-            self._room -= room
-            means = {name: tensor_means(kind, inputs[name][:room]) for name, kind, _ in self._tensors}
-            self._count_features({name: values[:room] for name, values in columns.items()} | means)
-            self._count_predictions({name: values[:room] for name, values in outputs.items()})
+        self._room -= room
+        means = {name: tensor_means(kind, inputs[name][:room]) for name, kind, _ in self._tensors}
+        self._count_features({name: values[:room] for name, values in columns.items()} | means)
+        self._count_predictions({name: values[:room] for name, values in outputs.items()})
 
     def fold(self, now: float) -> None:
         """Count what was set aside and begin a new period."""

@@ -14,7 +14,10 @@ __all__ = [
     "Array",
     "ColumnEncoder",
     "ColumnError",
+    "EncodeOne",
+    "EncodeText",
     "Values",
+    "are_reals",
     "by_distinct",
     "check_bounds",
     "check_strings",
@@ -28,9 +31,12 @@ __all__ = [
 
 Array = NDArray[Any]
 Values = Sequence[Any] | Array
+EncodeOne = Callable[[Any, list[Any]], None]
+EncodeText = Callable[[str, list[Any]], None]
 #: Columns longer than this are encoded by their distinct values.
 LONG = 64
 REAL = (int, float)
+_PLAIN_REALS, _PLAIN_STRINGS = frozenset(REAL), frozenset((str,))
 #: The largest float32.
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -58,11 +64,16 @@ class ColumnEncoder(Protocol):
     def encode(self, values: Values) -> dict[str, Array]:
         """Encode a column; raise ColumnError."""
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        """Append the same for one value: a scalar, or an array of one instance's shape, for each of `inputs`.
+    @property
+    def encode_one(self) -> EncodeOne:
+        """Appends the same for one value: a scalar, or an array of one instance's shape, for each of `inputs`.
 
         It is the fast way of single requests: what is not plainly right raises ColumnError, and `encode` says why.
         """
+
+    @property
+    def encode_text(self) -> EncodeText:
+        """Appends the same for the text of one query parameter; KeyError or ValueError if it is not plainly right."""
 
     def parse(self, texts: list[str]) -> Any:
         """Return the raw value of query parameters; raise ColumnError."""
@@ -88,9 +99,10 @@ def reals(values: Values, expects: str) -> Array:
             raise ColumnError(f"a column of {values.dtype}; {expects}")
         array: Array = values.astype(np.float64)
     else:
-        for value in values:
-            if type(value) not in (int, float) and not isinstance(value, np.integer | np.floating):
-                raise ColumnError(f"{show(value)}; {expects}")
+        if not are_reals(values):
+            for value in values:
+                if type(value) not in REAL and not isinstance(value, np.integer | np.floating):
+                    raise ColumnError(f"{show(value)}; {expects}")
         try:
             array = np.array(values, dtype=np.float64)
         except OverflowError as error:
@@ -98,6 +110,11 @@ def reals(values: Values, expects: str) -> Array:
     if not np.isfinite(array).all():
         raise ColumnError(f"NaN or infinite; {expects}")
     return array
+
+
+def are_reals(values: Sequence[Any]) -> bool:
+    """Return whether all values are plain numbers of Python."""
+    return _PLAIN_REALS.issuperset(map(type, values))
 
 
 def check_bounds(array: Array, minimum: float | None, maximum: float | None, expects: str) -> None:
@@ -138,6 +155,8 @@ def by_distinct(values: Values, encode_one: Callable[[Any], Any]) -> Array:
 
 def check_strings(values: Values, expects: str) -> None:
     """Raise ColumnError unless the values are strings."""
+    if isinstance(values, list) and _PLAIN_STRINGS.issuperset(map(type, values)):
+        return
     for value in values if len(values) <= LONG or not isinstance(values, np.ndarray) else values[:LONG]:
         if not isinstance(value, str):
             raise ColumnError(f"{show(value)}; {expects}")

@@ -57,6 +57,9 @@ class TensorEncoder:
     def encode_one(self, value: Any, row: list[Any]) -> None:
         row.append(self.encode([value])[self._feature.name][0])
 
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        self.encode_one(self.parse([text]), row)
+
     def parse(self, texts: list[str]) -> list[float]:
         parts = texts[0].split(",") if len(texts) == 1 else texts
         try:
@@ -104,6 +107,9 @@ class ImageEncoder:
             return decode_image(bytes(value), self._shape)
         except ValueError as error:
             raise ColumnError(f"{error}; {self.expects}") from error
+
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        self.encode_one(self.parse([text]), row)
 
     def parse(self, texts: list[str]) -> bytes:
         try:

@@ -12,6 +12,7 @@ from modelyard.model.encoders.common import (
     LONG,
     Array,
     ColumnError,
+    EncodeOne,
     Values,
     by_distinct,
     check_strings,
@@ -35,15 +36,24 @@ class CategoryEncoder:
         self.default = feature.default
         known = ", ".join(feature.vocabulary[:5])
         self.expects = f"a string is expected, for example {known}"
+        self.encode_one = self.encode_text = self._encoder_of_one()
 
     def encode(self, values: Values) -> dict[str, Array]:
         check_strings(values, self.expects)
-        return {self._name: by_distinct(values, lambda value: self._index.get(value, 0)).astype(np.int32)}
+        place_of = self._index.get
+        if isinstance(values, list):
+            return {self._name: np.array([place_of(value, 0) for value in values], np.int32)}
+        return {self._name: by_distinct(values, lambda value: place_of(value, 0)).astype(np.int32)}
 
-    def encode_one(self, value: Any, row: list[Any]) -> None:
-        if type(value) is not str:
-            raise ColumnError(self.expects)
-        row.append(self._index.get(value, 0))
+    def _encoder_of_one(self) -> EncodeOne:
+        place_of, expects = self._index.get, self.expects
+
+        def encode_one(value: Any, row: list[Any]) -> None:
+            if type(value) is not str:
+                raise ColumnError(expects)
+            row.append(place_of(value, 0))
+
+        return encode_one
 
     def parse(self, texts: list[str]) -> str:
         return single(texts, self.expects)
@@ -71,6 +81,8 @@ class HashEncoder:
         if type(value) is not str and type(value) is not int:
             raise ColumnError(self.expects)
         row.append(self._bucket(str(value)))
+
+    encode_text = encode_one
 
     def _bucket(self, text: str) -> int:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -108,6 +120,9 @@ class ListEncoder:
         found = [self._index.get(item, 1) for item in value]
         return found + [0] * (self._length - len(found))
 
+    def encode_text(self, text: str, row: list[Any]) -> None:
+        row.append(self._encode([text]))
+
     def parse(self, texts: list[str]) -> list[str]:
         return texts
 
@@ -142,6 +157,8 @@ class DateEncoder:
         if type(value) is not str:
             raise ColumnError(self.expects)
         row += self._read(value)
+
+    encode_text = encode_one
 
     def _read(self, text: str) -> list[int]:
         try:

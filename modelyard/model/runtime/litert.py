@@ -34,7 +34,7 @@ class LiteRT:
     def __init__(self, content: bytes, threads: int = 1) -> None:
         self._content = content
         self._threads = threads
-        self._runners: dict[int, Interpreter] = {}
+        self._runners: dict[int, Callable[[Mapping[str, Array]], dict[str, Array]]] = {}
         interpreter = self._interpreter()
         self._places, self._results = _signature(interpreter)
         details = {detail["index"]: detail for detail in interpreter.get_input_details()}
@@ -73,13 +73,41 @@ class LiteRT:
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     def _predict_piece(self, inputs: Mapping[str, Array], size: int) -> dict[str, Array]:
-        interpreter = self._runners.get(size)
-        if interpreter is None:
-            interpreter = self._runners[size] = self._sized(size)
-        for name, place in self._places.items():
-            interpreter.set_tensor(place, inputs[name])
-        interpreter.invoke()
-        return {name: interpreter.get_tensor(place) for name, place in self._results.items()}
+        runner = self._runners.get(size)
+        if runner is None:
+            runner = self._runners[size] = self._runner(size)
+        return runner(inputs)
+
+    def _runner(self, size: int) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """Return a function that executes exactly so many instances."""
+        interpreter = self._sized(size)
+        native = interpreter._interpreter
+        try:
+            memories = [(name, _memory(native, place, 0)) for name, place in self._places.items()]
+            results = [(name, _memory(native, place, 0)) for name, place in self._results.items()]
+        except ValueError:
+            return self._careful_runner(interpreter)
+
+        def predict(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            for name, memory in memories:
+                memory[...] = inputs[name]
+            native.Invoke(0)
+            return {name: memory.copy() for name, memory in results}
+
+        return predict
+
+    def _careful_runner(self, interpreter: Interpreter) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """Return such a function for a model whose tensors move: a shape is only known while it runs."""
+
+        native = interpreter._interpreter
+
+        def predict(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            for name, place in self._places.items():
+                native.SetTensor(place, inputs[name], 0)
+            native.Invoke(0)
+            return {name: native.GetTensor(place, 0) for name, place in self._results.items()}
+
+        return predict
 
     def rows(self, order: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Array]]:
         """Return a function of one instance's values, in this order of inputs: the fast way of single requests.

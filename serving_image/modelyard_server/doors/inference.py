@@ -8,6 +8,7 @@ from modelyard.contract.package import OutputKind
 from modelyard_server.asking import Answer, Ask, Reply, RequestError
 from modelyard_server.core import Core
 from modelyard_server.doors.documents import decode_base64, dump, parse_json, reply, timed
+from modelyard_server.doors.plain import Raw, plain_columns, plain_row
 from modelyard_server.doors.tensors import (
     check_output,
     check_shape,
@@ -23,7 +24,6 @@ __all__ = ["InferenceDoor"]
 
 EXTENSION = "binary_tensor_data"
 _LENGTH = "Inference-Header-Content-Length"
-_ONE = [1]
 
 
 class InferenceDoor:
@@ -47,13 +47,7 @@ class InferenceDoor:
         tensors = document.get("inputs")
         if type(tensors) is not list:
             raise RequestError("`inputs` must be a list of tensors")
-        row = _single_row(tensors) if raw is None else None
-        if row is not None:
-            if self._bytes:
-                row = {name: self._decode(name, value) for name, value in row.items()}
-            answer = await self._core.answer_row(row, ask)
-        else:
-            answer = await self._answer(tensors, raw or _Raw(memoryview(b"")), ask)
+        answer = await (self._answer_listed(tensors, ask) if raw is None else self._answer_raw(tensors, raw, ask))
         identity = {"id": document["id"], **self._identity} if "id" in document else self._identity
         if raw is None and "outputs" not in document and "parameters" not in document:
             return timed({**identity, "outputs": [self._listed(o, answer) for o in self._outputs]}, answer)
@@ -88,7 +82,24 @@ class InferenceDoor:
         """Say that it is ready: whoever can be asked is."""
         return reply({"ready": True})
 
-    async def _answer(self, tensors: list[Any], raw: "_Raw", ask: Ask) -> Answer:
+    async def _answer_listed(self, tensors: list[Any], ask: Ask) -> Answer:
+        row = plain_row(tensors)
+        if row is not None:
+            if self._bytes:
+                row = {name: self._decode(name, value) for name, value in row.items()}
+            return await self._core.answer_row(row, ask)
+        columns = None if self._bytes else plain_columns(tensors)
+        if columns is not None:
+            return await self._core.answer_columns(columns, ask)
+        return await self._answer(tensors, Raw(b""), ask)
+
+    async def _answer_raw(self, tensors: list[Any], raw: Raw, ask: Ask) -> Answer:
+        row = None if self._bytes else raw.plain_row(tensors)
+        if row is not None:
+            return await self._core.answer_row(row, ask)
+        return await self._answer(tensors, raw, ask)
+
+    async def _answer(self, tensors: list[Any], raw: Raw, ask: Ask) -> Answer:
         columns: dict[str, Any] = {}
         for tensor in tensors:
             if type(tensor) is not dict:
@@ -154,24 +165,6 @@ class InferenceDoor:
         return wanted
 
 
-class _Raw:
-    """The binary part of a request, read tensor by tensor."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-
-    @property
-    def rest(self) -> int:
-        """Bytes not taken yet."""
-        return len(self._data)
-
-    def take(self, name: str, size: Any) -> memoryview:
-        if type(size) is not int or not 0 <= size <= len(self._data):
-            raise RequestError(f"{name}: `binary_data_size` is {size!r}, {len(self._data)} bytes are left")
-        taken, self._data = self._data[:size], self._data[size:]
-        return taken
-
-
 def _parameters(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the `parameters` of a tensor or of the request; raise RequestError."""
     parameters = holder.get("parameters")
@@ -182,25 +175,7 @@ def _parameters(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
     return parameters
 
 
-def _split(body: bytes, length: str) -> tuple[dict[str, Any], _Raw]:
+def _split(body: bytes, length: str) -> tuple[dict[str, Any], Raw]:
     if not length.isascii() or not length.isdigit() or int(length) > len(body):
         raise RequestError(f"{_LENGTH} is {length[:20]!r}, the body has {len(body)} bytes")
-    view = memoryview(body)
-    return parse_json(view[: int(length)]), _Raw(view[int(length) :])
-
-
-def _single_row(tensors: list[Any]) -> dict[str, Any] | None:
-    """Return the row of a request for one instance of plain values, or None: the usual case, read without checks.
-
-    Whatever is not exactly that is left to the careful way.
-    """
-    row = {}
-    try:
-        for tensor in tensors:
-            if tensor["shape"] != _ONE or "parameters" in tensor:
-                return None
-            [value] = tensor["data"]
-            row[tensor["name"]] = value
-    except (KeyError, TypeError, ValueError):
-        return None
-    return row if len(row) == len(tensors) else None
+    return parse_json(memoryview(body)[: int(length)]), Raw(body, int(length))

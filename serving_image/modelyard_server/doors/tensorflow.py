@@ -10,6 +10,7 @@ from modelyard_server.doors.documents import decode_base64, parse_json, reply, t
 
 __all__ = ["TensorFlowDoor"]
 
+_OBJECTS = frozenset((dict,))
 _SIGNATURES = (None, "", "serving_default")
 
 
@@ -27,7 +28,7 @@ class TensorFlowDoor:
         if ("instances" in document) == ("inputs" in document):
             raise RequestError("give either `instances` (rows) or `inputs` (columns)")
         if "instances" in document:
-            answer = await self._core.answer_rows(self._rows(document["instances"]), ask)
+            answer = await self._core.answer_rows(self._rows(document["instances"], ask.body), ask)
             return timed({"predictions": answerer.json_rows(answer.outputs)}, answer)
         answer = await self._core.answer_columns(self._columns(document["inputs"]), ask)
         outputs = answerer.json_columns(answer.outputs)
@@ -72,17 +73,19 @@ class TensorFlowDoor:
         specification = {"name": self._core.name, "signature_name": "", "version": self._core.version}
         return reply({"model_spec": specification, "metadata": metadata})
 
-    def _rows(self, rows: Any) -> list[Mapping[str, Any]]:
+    def _rows(self, rows: Any, body: bytes) -> list[Mapping[str, Any]]:
         if not isinstance(rows, list):
             raise RequestError("`instances` must be a list")
         if len(self._names) == 1:
             [name] = self._names
             rows = [row if type(row) is dict and not _is_binary(row) else {name: row} for row in rows]
         found: list[Mapping[str, Any]] = rows
-        for row in rows:
-            if type(row) is not dict:
-                raise RequestError("each of `instances` must be an object of feature name to value")
-            _decode(row)
+        if not _OBJECTS.issuperset(map(type, rows)):
+            raise RequestError("each of `instances` must be an object of feature name to value")
+        # one brace for the document and one for each row: no value is an object
+        if len(self._names) == 1 or body.count(b"{") != len(rows) + 1:
+            for row in rows:
+                _decode(row)
         return found
 
     def _columns(self, columns: Any) -> dict[str, list[Any]]:

@@ -25,6 +25,7 @@ from modelyard.model.opening import Model
 from modelyard_server.asking import RequestError
 
 __all__ = [
+    "SCALARS",
     "check_output",
     "check_shape",
     "describe_inputs",
@@ -51,7 +52,8 @@ _DTYPES = {
     "FP64": np.dtype("<f8"),
 }
 #: How a single element is read, without an array around it.
-_SCALARS = {name: struct.Struct(f"<{code}") for name, code in zip(_DTYPES, "?BHIQbhiqefd", strict=True)}
+SCALARS = {name: struct.Struct(f"<{code}") for name, code in zip(_DTYPES, "?BHIQbhiqefd", strict=True)}
+_LENGTH = struct.Struct("<I")
 #: Datatype that a raw feature is best sent as; numbers are FP64.
 _FEATURE_TYPES: dict[type, str] = {
     BooleanFeature: "BOOL",
@@ -136,7 +138,7 @@ def from_bytes(name: str, datatype: Any, shape: Sequence[int], data: memoryview)
             f"{name}: {len(data)} bytes of data, {datatype} of this `shape` takes {size * dtype.itemsize}"
         )
     if size == 1 and shape[0] == 1:
-        return [_SCALARS[datatype].unpack(data)[0]]
+        return [SCALARS[datatype].unpack(data)[0]]
     array = np.frombuffer(data, dtype)
     inner = math.prod(shape[1:])
     return array if inner == 1 else array.reshape(shape)
@@ -145,17 +147,16 @@ def from_bytes(name: str, datatype: Any, shape: Sequence[int], data: memoryview)
 def _split_bytes(name: str, data: memoryview, count: int) -> list[bytes]:
     """Return the elements of a BYTES tensor: a four-byte length and so many bytes, each."""
     found: list[bytes] = []
-    place, end = 0, len(data)
-    while place < end:
-        if place + 4 > end:
-            raise RequestError(f"{name}: a BYTES element ends within its length")
-        [length] = struct.unpack_from("<I", data, place)
-        place += 4 + length
-        if place > end or len(found) == count:
-            raise RequestError(f"{name}: the BYTES elements do not fit `shape` and the size of the data")
-        found.append(bytes(data[place - length : place]))
-    if len(found) != count:
-        raise RequestError(f"{name}: {len(found)} BYTES elements, `shape` says {count}")
+    text, place, length_at = bytes(data), 0, _LENGTH.unpack_from
+    try:
+        for _ in range(count):
+            stop = place + 4 + length_at(text, place)[0]
+            found.append(text[place + 4 : stop])
+            place = stop
+    except struct.error:
+        place = -1
+    if place != len(text):
+        raise RequestError(f"{name}: {count} BYTES elements, as `shape` says, do not fit {len(text)} bytes of data")
     return found
 
 
@@ -163,7 +164,7 @@ def keep_column(columns: dict[str, Any], name: str, values: Any, *, as_text: boo
     """Add a tensor's column, its bytes as text where the feature is text; raise RequestError if it is there already."""
     if name in columns:
         raise RequestError(f"{name}: given twice")
-    columns[name] = [_text_of(name, value) for value in values] if as_text else values
+    columns[name] = _texts(name, values) if as_text else values
 
 
 def check_output(name: Any, known: Collection[str]) -> str:
@@ -173,12 +174,12 @@ def check_output(name: Any, known: Collection[str]) -> str:
     return name
 
 
-def _text_of(name: str, value: Any) -> Any:
-    """Return the text of a BYTES element, or of a list of them."""
-    if isinstance(value, list):
-        return [_text_of(name, item) for item in value]
+def _texts(name: str, values: list[Any]) -> list[Any]:
+    """Return the texts of BYTES elements, or of lists of them."""
     try:
-        return value.decode()
+        if values and type(values[0]) is list:
+            return [[item.decode() for item in value] for value in values]
+        return [value.decode() for value in values]
     except UnicodeDecodeError as error:
         raise RequestError(f"{name}: the BYTES elements are no UTF-8 text") from error
 

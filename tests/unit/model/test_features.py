@@ -263,3 +263,13 @@ def test_a_tensor_of_one_number_may_come_as_that_number():
     assert encoder.encode([{"x": 3.0}, {"x": 4.0}])["x"].tolist() == [[3.0], [4.0]]
     assert encoder.encode([{"x": [3.0]}])["x"].tolist() == [[3.0]]
     assert encoder.encode_row({"x": 3.0})[0].tolist() == [3.0]
+
+
+def test_a_query_is_encoded_as_its_row_is(encoder: Encoder):
+    row = {**ROW, "member": "true", "pixels": "0,4,8,16"}
+    pairs = [(name, str(value)) for name, value in row.items()]
+    for given in (pairs, pairs[::-1], [pair for pair in pairs if pair[0] != "member"]):
+        quick, careful = encoder.encode_query(given), encoder.encode_row(encoder.parse_query(given))
+        assert [np.asarray(value).tolist() for value in quick] == [np.asarray(value).tolist() for value in careful]
+    with pytest.raises(FeatureError, match="price: 'nan'"):
+        encoder.encode_query([(name, "nan" if name == "price" else text) for name, text in pairs])

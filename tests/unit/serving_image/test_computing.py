@@ -14,6 +14,7 @@ from modelyard.model.costs import CostCurve, measure_costs, pieces
 from modelyard.model.features import InputSpec
 from modelyard_server.asking import DeadlineError, RequestError
 from modelyard_server.computing import Computing, Gatekeeper, Job, form_batch
+from modelyard_server.loading import batches_pay
 
 SPECS = {"x": InputSpec("float32", ())}
 LONG = time.perf_counter() + 3600
@@ -41,7 +42,7 @@ class Doubling:
 
 
 def computing(
-    *executors: Doubling, inline: Doubling | None = None, hop: float = 0.0, curve: Any = None, **options: Any
+    *executors: Doubling, inline: Doubling | None = None, at_once: float = 0.0, curve: Any = None, **options: Any
 ) -> Computing:
     return Computing(
         inline,  # type: ignore[arg-type]
@@ -49,7 +50,7 @@ def computing(
         SPECS,
         curve or CostCurve({1: 0.001, 2: 0.0015, 4: 0.002}),
         ServingOptions(**options),
-        hop=hop,
+        at_once=at_once,
         clock=time.perf_counter,
     )
 
@@ -114,15 +115,30 @@ def test_the_gate_refuses_when_the_queue_is_full_and_when_the_answer_would_be_la
     gate.admit(1.0, remaining=2.5)
 
 
+@pytest.mark.parametrize(
+    ("options", "seconds", "expected"),
+    [
+        ({"objective": "Latency"}, {1: 1.0, 2: 1.1}, False),
+        ({"objective": "Throughput"}, {1: 1.0, 2: 1.1}, True),
+        ({"objective": "Throughput"}, {1: 0.1, 2: 0.11}, False),
+        ({"objective": "Throughput", "batching": Batching(max_size=2)}, {1: 0.1, 2: 0.11}, True),
+    ],
+)
+def test_batches_are_formed_where_they_save_more_than_joining_costs(
+    options: dict[str, Any], seconds: dict[int, float], expected: bool
+):
+    assert batches_pay(ServingOptions(**options), CostCurve(seconds), hop=0.2) is expected
+
+
 async def test_what_is_dear_is_computed_in_a_thread_and_what_is_cheap_in_the_loop():
     executor = Doubling()
-    dear = computing(executor, hop=0.0)
+    dear = computing(executor, at_once=0.0)
     answer = await dear.run_row([3.0], time.perf_counter(), LONG)
     assert answer.outputs["y"].tolist() == [6.0]
     assert len(executor.threads) == 1
     assert threading.get_ident() not in executor.threads
     inline = Doubling()
-    cheap = computing(executor, inline=inline, hop=1.0)
+    cheap = computing(executor, inline=inline, at_once=1.0)
     await cheap.run({"x": np.ones(3, "float32")}, 3, time.perf_counter(), LONG)
     assert inline.threads == {threading.get_ident()}
     dear.close(), cheap.close()

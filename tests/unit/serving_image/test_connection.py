@@ -294,6 +294,75 @@ async def test_a_body_is_read_past_when_there_is_no_room_for_it():
         assert (await client.reader.readuntil(b"\r\n\r\n")).split(b" ")[1] == b"200"
 
 
+async def test_a_head_that_was_parsed_before_means_the_same_and_bodies_still_differ():
+    async with listening(Echo()) as (_, runner, port):
+        client, other = await Client.to(port), await Client.to(port)
+        for connection in (client, other):
+            for number in range(4):
+                await connection.send(post(f"/a?n={number}", f"body{number}"))
+                assert (await connection.read())[2] == f"POST /a n={number}  body{number}"
+        assert runner.server is not None
+        assert runner.server.requests_count == 1, "the parser was asked again"
+        await client.send(get("/b", "X-Name: x"), post("/c", "y"))
+        assert (await client.read())[2] == "GET /b  x "
+        assert (await client.read())[2] == "POST /c   y"
+
+
+async def test_a_known_head_with_its_body_in_pieces_or_with_too_much_is_the_parsers():
+    async with listening(Echo()) as (_, _, port):
+        client = await Client.to(port)
+        await client.send(post("/a", "body"))
+        await client.read()
+        whole = post("/a", "1234")
+        for cut in (10, len(whole) - 4, len(whole) - 1):
+            await client.send(whole[:cut])
+            await asyncio.sleep(0.01)
+            await client.send(whole[cut:] + post("/b", "4321"))
+            assert (await client.read())[2].endswith("/a   1234")
+            assert (await client.read())[2].endswith("/b   4321")
+        # one that came in pieces does not confuse the next
+        again = await Client.to(port)
+        for _ in range(3):
+            await again.send(whole[:-2])
+            await asyncio.sleep(0.01)
+            await again.send(whole[-2:])
+            assert (await again.read())[2].endswith("/a   1234")
+            await again.send(whole)
+            assert (await again.read())[2].endswith("/a   1234")
+
+
+async def test_known_header_lines_do_not_let_a_strange_request_line_pass():
+    for line in ("GET /a\x01 HTTP/1.1", "GET /a HTTP/9.1", "BREW /a HTTP/1.1"):
+        async with listening(Echo()) as (_, _, port):
+            client = await Client.to(port)
+            await client.send(get("/a"))
+            await client.read()
+            await client.send(get("/a").replace("GET /a HTTP/1.1", line))
+            head = await client.reader.readuntil(b"\r\n")
+            assert b" 400 " in head, line
+
+
+async def test_slow_heads_are_closed_and_slow_bodies_are_told():
+    listener = Listener(Echo(), time.perf_counter, 1 << 16, patience=0.1)
+    runner = web.AppRunner(listener.application(), access_log=None, lingering_time=0.1)
+    await runner.setup()
+    assert runner.server is not None
+    server = await asyncio.get_running_loop().create_server(listener.connect(runner.server), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    head, body, patient = await Client.to(port), await Client.to(port), await Client.to(port)
+    await head.send("GET / HT")
+    await body.send(post("/", "body")[:-1])
+    assert await asyncio.wait_for(head.reader.read(), 2) == b""
+    assert (await body.read())[0] == 408
+    assert await asyncio.wait_for(body.reader.read(), 2) == b""
+    await asyncio.sleep(0.1)
+    await patient.send(get("/"))
+    assert (await patient.read())[0] == 200
+    server.close()
+    await runner.cleanup()
+    await Client.close_all()
+
+
 async def test_what_is_pipelined_behind_a_body_in_pieces_is_answered_to_the_last():
     # the parser stops after 32 unread messages, and must count one that was taken before it was whole but once
     async with listening(Echo()) as (_, _, port):

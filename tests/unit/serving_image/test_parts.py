@@ -95,12 +95,14 @@ BASELINE = Baseline(
 def test_a_bounded_number_of_rows_is_counted_a_period():
     watch = Watch(BASELINE, FEATURES, LABELS, ("x",))
     for _ in range(1000):
-        watch.add_row({"x": 0.5}, [0.5], {"y": np.array([1.5])}, 0.0)
+        if watch.has_room(0.0):
+            watch.add_row({"x": 0.5}, [0.5], {"y": np.array([1.5])})
     watch.fold(0.1)
     assert watch.features["x"].total == watch.predictions["y"].total == 250
     assert watch.features["x"].shift() > 1
     assert watch.features["x"].distance() == 0.5
-    watch.add_columns({"x": [1.5] * 1000}, {"x": np.full(1000, 1.5)}, {"y": np.full(1000, 0.5)}, 0.2)
+    watch.add_columns({"x": [1.5] * 1000}, {"x": np.full(1000, 1.5)}, {"y": np.full(1000, 0.5)})
+    assert not watch.has_room(0.2)
     assert watch.features["x"].counts.tolist() == [250, 250]
     assert watch.features["x"].distance() == 0
 
@@ -119,12 +121,12 @@ def test_every_kind_of_feature_is_described_and_watched():
     described = {name: describe_column(EVERY, name, values) for name, values in columns.items()}
     watch = Watch(Baseline(rows=2, features=described, predictions={}), EVERY, LABELS, tuple(encoder.inputs))
     for row in rows:
-        watch.add_row(row, encoder.encode_row(row), {"y": np.array([1.0])}, 0.0)
+        watch.add_row(row, encoder.encode_row(row), {"y": np.array([1.0])})
     watch.fold(1.0)
     one_by_one = {name: counter.counts.tolist() for name, counter in watch.features.items()}
     assert all(counter.shift() == 0 for counter in watch.features.values())
     pixels = encoder.encode(rows)
-    watch.add_columns(columns, pixels, {"y": np.ones(2)}, 2.0)
+    watch.add_columns(columns, pixels, {"y": np.ones(2)})
     assert {name: (counter.counts // 2).tolist() for name, counter in watch.features.items()} == one_by_one
 
 
