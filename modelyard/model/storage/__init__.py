@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard.contract.wire import PVC_ROOT, Environment
-from modelyard.model.storage.errors import NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.errors import Changed, NotFound, Refused, StorageError, Unreachable
 from modelyard.model.storage.files import FileStore
 from modelyard.model.storage.store import Store, check_path
 
-__all__ = ["NotFound", "Refused", "StorageError", "Store", "Unreachable", "check_path", "open_store"]
+__all__ = ["Changed", "NotFound", "Refused", "StorageError", "Store", "Unreachable", "check_path", "open_store"]
 
 
 def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
@@ -30,9 +30,13 @@ def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
             raise NotFound(f"{uri}: the claim {claim} is not mounted at {root / claim}")
         return FileStore(uri, root / rest)
     if scheme == "s3":
-        from modelyard.model.storage.s3 import S3Store
+        from modelyard.model.storage.objects import open_s3
 
-        return S3Store.open(uri, environment)
+        return open_s3(uri, environment)
+    if scheme == "gs":
+        from modelyard.model.storage.objects import open_gcs
+
+        return open_gcs(uri, environment)
     if scheme in ("http", "https"):
         from modelyard.model.storage.web import WebStore
 

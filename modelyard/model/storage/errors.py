@@ -3,10 +3,11 @@
 StorageError
 ├── NotFound      there is no such object, folder, bucket or claim
 ├── Refused       the store says no, or cannot do it: retrying does not help
-└── Unreachable   no answer, or a fault of the store: worth another try
+├── Unreachable   no answer, or a fault of the store: worth another try
+└── Changed       the object was replaced while it was read: another try reads the new one
 """
 
-__all__ = ["NotFound", "Refused", "StorageError", "Unreachable"]
+__all__ = ["Changed", "NotFound", "Refused", "StorageError", "Unreachable"]
 
 
 class StorageError(OSError):
@@ -23,3 +24,7 @@ class Refused(StorageError):
 
 class Unreachable(StorageError):
     """The store did not answer; another try may succeed."""
+
+
+class Changed(StorageError):
+    """The object was replaced while it was being read."""

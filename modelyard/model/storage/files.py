@@ -1,14 +1,17 @@
 """Files: a local folder or a mounted PersistentVolumeClaim. Everything that is written is made durable."""
 
 import errno
+import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from modelyard.model.storage.errors import NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.errors import Changed, NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.reading import CHUNK
 from modelyard.model.storage.store import check_path
 
 __all__ = ["FileStore"]
@@ -55,11 +58,25 @@ class FileStore:
 
     def download(self, path: str, target: Path) -> None:
         """Copy a file out of the folder; links are not followed."""
+        with self.open(path) as reader, self._told(path), target.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, CHUNK)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file to read; links are not followed."""
         with self._told(path):
-            source = self.local_path(path)
-            if source.is_symlink():
+            if self.local_path(path).is_symlink():
                 raise Refused(f"{self.uri}/{path} is a link: links are not followed")
-            shutil.copyfile(source, target)
+            return io.BufferedReader(_Watched(self.local_path(path), f"{self.uri}/{path}"), CHUNK)
+
+    def size(self, path: str) -> int:
+        """Return a file's size in bytes."""
+        with self._told(path):
+            return self.local_path(path).stat().st_size
+
+    def token(self, path: str) -> str:
+        """Return a file's identity, size and time of its last change."""
+        with self._told(path):
+            return _token(self.local_path(path).stat())
 
     def create_once(self, path: str, data: bytes) -> bool:
         """Link a finished file to its name: the link fails if the name is taken."""
@@ -111,6 +128,33 @@ class FileStore:
         except OSError as error:
             kind = Refused if error.errno in _REFUSALS else Unreachable
             raise kind(f"{where}: {error.strerror or error}") from error
+
+
+class _Watched(io.FileIO):
+    """A file that says so when it is written to while it is read."""
+
+    def __init__(self, path: Path, where: str) -> None:
+        super().__init__(path)
+        self._where = where
+        self._token = _token(os.fstat(self.fileno()))
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self._check()
+        return count or 0
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        self._check()
+        return content or b""
+
+    def _check(self) -> None:
+        if _token(os.fstat(self.fileno())) != self._token:
+            raise Changed(f"{self._where} was written to while it was read")
+
+
+def _token(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
 def _temporary(target: Path) -> Path:

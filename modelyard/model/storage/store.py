@@ -1,7 +1,7 @@
 """The protocol of every store."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from modelyard.model.storage.errors import Refused
 
@@ -23,7 +23,19 @@ class Store(Protocol):
         """Copy a local file into the store."""
 
     def download(self, path: str, target: Path) -> None:
-        """Copy an object to a local file."""
+        """Copy an object to a local file; Changed if it was replaced meanwhile."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a buffered stream of an object's bytes to read, seekable where the store can; the caller closes it.
+
+        Reading raises Changed when the object was replaced meanwhile: old and new bytes are never mixed.
+        """
+
+    def size(self, path: str) -> int:
+        """Return an object's size in bytes."""
+
+    def token(self, path: str) -> str:
+        """Return what names an object's present content: another token, another content."""
 
     def create_once(self, path: str, data: bytes) -> bool:
         """Create an object whole, exactly once; False if somebody else's is there. `data` must be unique."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.model.storage import NotFound, Refused, Store, Unreachable, open_store
+from modelyard.model.storage import Changed, NotFound, Refused, Store, Unreachable, open_store
 from tests.support.s3 import s3_server
 
 
@@ -40,6 +40,50 @@ def test_what_is_written_is_read_listed_and_deleted(store: Store, tmp_path: Path
     store.delete("a/b.txt")
     assert store.list("a") == ["a/c.bin"]
     assert store.list("nothing") == []
+
+
+def test_an_object_is_read_as_a_stream_from_any_place(store: Store):
+    content = bytes(range(256)) * 12_000
+    store.write("a/b.bin", content)
+    assert store.size("a/b.bin") == len(content)
+    with store.open("a/b.bin") as stream:
+        assert stream.read(3) == content[:3]
+        stream.seek(-5, os.SEEK_END)
+        assert stream.read() == content[-5:]
+        stream.seek(2_000_001)
+        assert stream.read(70_000) == content[2_000_001:2_070_001]
+        assert stream.tell() == 2_070_001
+        stream.seek(0)
+        assert stream.read() == content
+    store.write("a/lines.csv", b"a,b\n1,2\n")
+    with store.open("a/lines.csv") as stream:
+        assert list(stream) == [b"a,b\n", b"1,2\n"]
+    store.write("a/empty", b"")
+    with store.open("a/empty") as stream:
+        assert stream.read() == b""
+
+
+def test_another_content_has_another_token(store: Store):
+    store.write("rows.csv", b"1,2,3")
+    before = store.token("rows.csv")
+    assert store.token("rows.csv") == before
+    store.write("rows.csv", b"1,2,4")
+    assert store.token("rows.csv") != before
+    with pytest.raises(NotFound, match=r"no\.csv"):
+        store.token("no.csv")
+
+
+def test_old_and_new_content_are_never_mixed(store: Store):
+    store.write("rows.bin", b"old!" * 2_000_000)
+    with store.open("rows.bin") as stream:
+        old = stream.read(1000)
+        store.write("rows.bin", b"new!" * 2_000_000)
+        stream.seek(4_000_000)
+        try:
+            old += stream.read()
+        except Changed as error:
+            assert "rows.bin" in str(error)
+    assert b"new!" not in old
 
 
 def test_of_ten_writers_exactly_one_creates(store: Store):
