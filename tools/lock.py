@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 #: File in requirements/ to the extras and dependency groups it holds.
 SETS: dict[str, tuple[list[str], list[str]]] = {
     "operator": (["operator"], []),
-    "serving": (["server", "s3"], []),
+    "serving": (["server", "s3", "gcs", "hdfs"], []),
     "tensorflow": (["tensorflow"], []),
-    "training": (["trainer", "tensorflow", "s3"], ["samples"]),
+    "training": (["trainer", "tensorflow", "s3", "gcs", "hdfs"], ["samples"]),
     "development": (
-        ["operator", "server", "trainer", "tensorflow", "s3", "cli"],
+        ["operator", "server", "trainer", "tensorflow", "s3", "gcs", "hdfs", "cli"],
         ["samples", "dev"],
     ),
 }

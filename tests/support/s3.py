@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.support.kubectl import ROOT
 
 ACCESS, SECRET = "modelyard", "modelyard-secret"
+#: Where the servers of the tests are kept once they are built.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard" / "test-tools"
 _MODULE = ROOT / "tests/support/versitygw"
 
 
@@ -35,10 +37,9 @@ class S3Server:
 
 def build_server() -> Path:
     """Build the server once a machine: a minute from nothing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelyard" / "test-tools"
-    binary = cache / f"versitygw-{(_MODULE / 'go.sum').stat().st_size}"
+    binary = CACHE / f"versitygw-{(_MODULE / 'go.sum').stat().st_size}"
     if not binary.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
         command = ["go", "build", "-o", str(binary), "github.com/versity/versitygw/cmd/versitygw"]
         subprocess.run(command, cwd=_MODULE, check=True)
     return binary

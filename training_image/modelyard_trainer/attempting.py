@@ -24,7 +24,7 @@ from modelyard.contract.wire import (
 from modelyard.model.storage import Refused, StorageError, Store, open_store
 from modelyard_trainer.status import StatusServer
 
-__all__ = ["Attempt", "Ending", "conclude"]
+__all__ = ["Attempt", "Ending", "conclude", "probe"]
 
 TERMINATION_LOG = "/dev/termination-log"
 #: Kubernetes keeps this many bytes of a termination message.
@@ -82,7 +82,7 @@ class Attempt:
             store = open_store(self._document.output, self._environment)
             if published := self._already_published(store):
                 return Ending(ExitCode.DONE, "published by an earlier attempt"), published
-            self._probe(store)
+            probe(store, self._document.run)
         except StorageError as error:
             # what is out of reach may come back: that is no failure of the training
             code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.INTERRUPTED
@@ -96,14 +96,6 @@ class Attempt:
     def _already_published(self, store: Store) -> list[Published]:
         markers = store.list(layout.published_folder(self._document.run))
         return [Published.model_validate_json(store.read(path)) for path in markers]
-
-    def _probe(self, store: Store) -> None:
-        """Refuse a store that cannot create once: publishing rests on it."""
-        path = f"{layout.state_folder(self._document.run)}/probe-{uuid.uuid4().hex}"
-        first, second = store.create_once(path, b"first"), store.create_once(path, b"second")
-        store.delete(path)
-        if not first or second:
-            raise Refused(f"{store.uri}: this store does not create objects exactly once; use another")
 
     async def _run_script(self) -> int:
         """Run the script in a process of its own and hand a signal to end on to it; return its exit code."""
@@ -177,6 +169,15 @@ class Attempt:
             path.write_text(text)
         except OSError as error:
             print(f"the termination message could not be written to {path}: {error}", file=sys.stderr, flush=True)
+
+
+def probe(store: Store, run: str) -> None:
+    """Refuse a store that cannot create once: publishing rests on it."""
+    path = f"{layout.state_folder(run)}/probe-{uuid.uuid4().hex}"
+    first, second = store.create_once(path, b"first"), store.create_once(path, b"second")
+    store.delete(path)
+    if not first or second:
+        raise Refused(f"{store.uri}: this store does not create objects exactly once; use another")
 
 
 def conclude(code: int, progress: Progress, failure: Ending | None, *, stopping: bool) -> Ending:
