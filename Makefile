@@ -14,6 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCAL := $(PY) -m modelyard_local
 KUBECTL = $$($(LOCAL) kubectl) --kubeconfig=$$($(LOCAL) kubeconfig)
+PARALLEL := --numprocesses=auto --dist=loadfile
 CODE := modelyard operator serving_image training_image local tools tests config/samples
 
 .PHONY: help
@@ -89,7 +90,7 @@ lint: venv ## Format, lint, types, layers, generated files
 
 .PHONY: unit
 unit: venv ## Unit and simulation tests
-	@$(PY) -m pytest -q tests/unit tests/simulation
+	@$(PY) -m pytest -q $(PARALLEL) tests/unit tests/simulation
 
 .PHONY: api
 api: venv ## Tests against a real etcd and API server
@@ -110,7 +111,8 @@ test: venv ## Every tier, from nothing
 	$(MAKE) --no-print-directory lint
 	$(LOCAL) up
 	$(MAKE) --no-print-directory deploy
-	$(PY) -m pytest -q --durations=15 tests
+	$(PY) -m pytest -q $(PARALLEL) tests/unit tests/simulation
+	$(PY) -m pytest -q --durations=15 --ignore=tests/unit --ignore=tests/simulation tests
 
 .PHONY: sample-quality
 sample-quality: venv ## How good the samples' models are, over three seeds

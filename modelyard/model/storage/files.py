@@ -174,7 +174,7 @@ def _create(path: Path) -> BinaryIO:
 
 def _unless_gone(error: OSError) -> None:
     """Raise what keeps a folder from being listed: a list with holes would be taken for whole."""
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 
 
