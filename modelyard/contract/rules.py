@@ -148,7 +148,7 @@ def _training_rules() -> tuple[Rule, ...]:
         Rule(
             "ModelTraining",
             "spec.publish",
-            "self.when != 'Improved' || has(self.metric) && has(self.mode)",
+            "!has(self.when) || self.when != 'Improved' || has(self.metric) && has(self.mode)",
             "publish.when Improved needs the metric that is watched and the mode: Min or Max, whichever is better",
             accepted=(publish(when="Improved", metric="val_loss", mode="Min"), publish(when="End")),
             refused=(publish(when="Improved", metric="val_loss"), publish(when="Improved", mode="Max")),
