@@ -123,7 +123,7 @@ bench-serving: venv ## What serving costs beside its limits: doors, objectives, 
 	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
 
 .PHONY: crashes
-crashes: venv ## Kill publishing and saving at every file and request, on a folder and on a real S3 server
+crashes: venv ## Kill publishing and saving at every file and request, on a folder, a real S3 server and a real HDFS
 	@$(PY) -m tests.benchmarks.crashes $(ARGUMENTS)
 
 .PHONY: bench-training
