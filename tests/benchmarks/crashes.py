@@ -187,7 +187,8 @@ def trials(place: Place, kind: str, make: Callable[[str], Act], random_kills: in
     for start in range(0, random_kills, _AT_A_TIME):
         wave = [f"{kind}-random-{number}" for number in range(start, min(start + _AT_A_TIME, random_kills))]
         running = [attempt_in_process(place, trial, make("first"), None) for trial in wave]
-        moments = sorted(random.random() * seconds for _ in wave)
+        # a wave lasts as long as its slowest process
+        moments = sorted(random.random() * seconds / 2 for _ in wave)
         for before, moment, (child, _) in zip([0.0, *moments], moments, running, strict=False):
             time.sleep(moment - before)
             os.kill(child, signal.SIGKILL)
@@ -310,7 +311,7 @@ def in_process_of_its_own(work: Callable[[], list[str]]) -> list[str]:
 def main() -> None:
     """Run the matrix, print a line for each part, and exit with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random", type=int, default=200, help="random kills of each part (default: 200)")
+    parser.add_argument("--random", type=int, default=250, help="random kills of each part (default: 250)")
     parser.add_argument("--races", type=int, default=10, help="rounds of ten publishers (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: 1)")
     arguments = parser.parse_args()
