@@ -122,8 +122,12 @@ sample-quality: venv ## How good the samples' models are, over three seeds
 bench-serving: venv ## What serving costs beside its limits: doors, objectives, batches; needs wrk and h2load
 	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
 
+.PHONY: faults
+faults: venv ## Stores that go away for SECONDS_AWAY (60), answer 503 or late, or are full, while states and packages are stored
+	@MODELYARD_OUTAGE_SECONDS=$(or $(SECONDS_AWAY),60) $(PY) -m pytest -v --durations=0 tests/api/test_faults.py
+
 .PHONY: crashes
-crashes: venv ## Kill publishing and saving at every file and request, on a folder and on a real S3 server
+crashes: venv ## Kill publishing and saving at every file and request, on a folder, a real S3 server and a real HDFS
 	@$(PY) -m tests.benchmarks.crashes $(ARGUMENTS)
 
 .PHONY: bench-training

@@ -11,9 +11,21 @@ from pathlib import Path
 from modelyard.contract.wire import PVC_ROOT, Environment
 from modelyard.model.storage.errors import Changed, Full, NotFound, Refused, StorageError, Unreachable
 from modelyard.model.storage.files import FileStore
+from modelyard.model.storage.patient import PatientStore
 from modelyard.model.storage.store import Store, check_path
 
-__all__ = ["Changed", "Full", "NotFound", "Refused", "StorageError", "Store", "Unreachable", "check_path", "open_store"]
+__all__ = [
+    "Changed",
+    "Full",
+    "NotFound",
+    "PatientStore",
+    "Refused",
+    "StorageError",
+    "Store",
+    "Unreachable",
+    "check_path",
+    "open_store",
+]
 
 
 def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
