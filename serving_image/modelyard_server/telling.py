@@ -66,7 +66,9 @@ class Telling(Collector):
         self._batch = _Histogram("modelyard_batch_size", "Instances computed together, off the queue.", SIZES)
         self._answered: list[tuple[float, float, float, int]] = []
         self._plain: list[float] = []
+        self._late = _Histogram("modelyard_loop_late_seconds", "Seconds by which the event loop was late.", SECONDS)
         self._batches: list[int] = []
+        self._latenesses: list[float] = []
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
         self._counters: list[tuple[str, str, Callable[[], float]]] = []
         self._watched: Mapping[str, Mapping[str, DistributionCounter]] = {}
@@ -90,6 +92,12 @@ class Telling(Collector):
         """Count a batch off the queue."""
         self._batches.append(instances)
         if len(self._batches) >= _SET_ASIDE:
+            self._fold()
+
+    def observe_lateness(self, seconds: float) -> None:
+        """Count how late the event loop was for an appointment."""
+        self._latenesses.append(seconds)
+        if len(self._latenesses) >= _SET_ASIDE:
             self._fold()
 
     def observe(self, status: int, seconds: float, answer: Answer | None) -> None:
@@ -118,7 +126,8 @@ class Telling(Collector):
         self._compute.add(compute)
         self._instances.add(instances)
         self._batch.add(np.array(self._batches, dtype=np.float64))
-        for aside in (self._answered, self._plain, self._batches):
+        self._late.add(np.array(self._latenesses, dtype=np.float64))
+        for aside in (self._answered, self._plain, self._batches, self._latenesses):
             aside.clear()
 
     def metrics(self) -> bytes:
@@ -136,7 +145,8 @@ class Telling(Collector):
         for outcome, count in self._outcomes.items():
             requests.add_metric([*self._labels, outcome], count)
         yield requests
-        for histogram in (self._request, self._overhead, self._queue, self._compute, self._instances, self._batch):
+        times = (self._request, self._overhead, self._queue, self._compute, self._late)
+        for histogram in (*times, self._instances, self._batch):
             yield histogram.family(self._labels)
         for name, documentation, read in self._gauges:
             gauge = GaugeMetricFamily(name, documentation, labels=_NAMES)
