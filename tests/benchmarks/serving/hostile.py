@@ -84,13 +84,10 @@ def main() -> None:
         found = attack(server, arguments.requests, arguments.seed)
     late, client = found["late"], found["client"]
     over = late["+Inf"] - late["0.1"]
-    print(
-        f"{sum(found['attacks'].values()):,} hostile requests in {found['seconds']:.0f} s: {len(found['offences'])} offences"
-    )
+    total, client_ms = sum(found["attacks"].values()), {name: 1e3 * value for name, value in client.items()}
+    print(f"{total:,} hostile requests in {found['seconds']:.0f} s: {len(found['offences'])} offences")
     print(f"memory {' '.join(map(str, found['memory']))} MB")
-    print(
-        f"an ordinary client: p50 {client['p50'] * 1e3:.1f} ms, p99 {client['p99'] * 1e3:.1f}, worst {client['worst'] * 1e3:.0f}"
-    )
+    print("an ordinary client: p50 {p50:.1f} ms, p99 {p99:.1f}, worst {worst:.0f}".format(**client_ms))
     print(f"the event loop was over 100 ms late for {over} of {late['+Inf']} appointments")
     for offence in found["offences"][:20]:
         print(offence[:600])
