@@ -131,7 +131,7 @@ class Server:
         body = self._core.metrics() if self._core else b""
         return web.Response(body=body, content_type="text/plain")
 
-    async def _summary(self, _: web.Request) -> web.Response:
+    async def _summary(self, request: web.Request) -> web.Response:
         settings = self._settings
         summary = ServingSummary(
             model=settings.name,
@@ -142,17 +142,17 @@ class Server:
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
         if self._core is not None:
-            summary = self._core.summary(summary)
+            summary = self._core.summary(summary, sketches="sketches" in request.query)
         return web.Response(text=summary.model_dump_json(by_alias=True), content_type="application/json")
 
 
-async def _watch_loop(observe: Callable[[float], None]) -> None:
+async def _watch_loop(observe: Callable[[float, float], None]) -> None:
     """Make appointments with the event loop, and tell how late it is for each; runs until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + _APPOINTMENT
+        due, computed = loop.time() + _APPOINTMENT, time.thread_time()
         await asyncio.sleep(_APPOINTMENT)
-        observe(max(0.0, loop.time() - due))
+        observe(max(0.0, loop.time() - due), time.thread_time() - computed)
 
 
 def _settle() -> None:

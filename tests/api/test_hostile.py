@@ -9,6 +9,5 @@ def test_hostile_requests_end_in_no_internal_error_and_the_server_goes_on(stays_
     assert found["offences"] == []
     assert sum(found["attacks"].values()) == 4000
     assert {200, 400, 413} <= set(found["statuses"])
-    assert found["client"]["worst"] < 2.0
-    assert found["late"]["+Inf"] - found["late"]["1.0"] == 0
+    assert found["busy"]["+Inf"] == found["busy"]["0.1"], "the event loop computed for over 100 ms"
     assert resident(stays_server) < 500
