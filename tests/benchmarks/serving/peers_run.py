@@ -61,9 +61,11 @@ def best_of(peer: Peer, package: Path, seconds: float) -> list[Load]:
             with Process(command, port, variables, folder=folder, log=log) as server:
                 server.await_port(port)
                 server.await_answer(request)
+                # some are long at work after their first answer
+                measure(port, request, 1, 5)
                 return [measure(port, request, connections, seconds) for connections in CONNECTIONS]
-        except SystemExit as error:
-            raise PeerError(f"{error}: {log.read_text(errors='replace')[-600:]}") from error
+        except (SystemExit, ValueError) as error:
+            raise PeerError(f"{error}; its log ends with {log.read_text(errors='replace')[-600:]}") from error
 
 
 class PeerError(Exception):
@@ -106,8 +108,8 @@ def main() -> None:
             theirs = best_of(peer, package, arguments.seconds)
         except (PeerError, subprocess.CalledProcessError) as error:
             why = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-            print(f"  {peer.label:<36}could not be measured: {why[-600:]}", flush=True)
-            found[peer.label] = [{"error": why[-600:]}]
+            print(f"  {peer.label:<36}could not be measured: {why[:800]}", flush=True)
+            found[peer.label] = [{"error": why[:800]}]
             continue
         ratio = max(load.rate for load in ours) / max(load.rate for load in theirs)
         show(peer.label, theirs, f"   ours is {ratio:.1f} x, our p50 {ours[0].p50 / theirs[0].p50:.2f} of theirs")

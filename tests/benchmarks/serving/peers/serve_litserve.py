@@ -11,7 +11,7 @@ class Predict(litserve.LitAPI):
     def setup(self, device: Any) -> None:
         self.model = load()
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request):
         return request
 
     def predict(self, columns: Any) -> Any:
