@@ -142,6 +142,10 @@ bench-laptop: venv ## The README's five lines from nothing to a first local run,
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk
 	@$(PY) -m tests.benchmarks.serving.peers_run $(ARGUMENTS)
 
+.PHONY: hostile
+hostile: venv ## A hundred thousand hostile requests over sockets: no internal error, no stall, no memory kept
+	@$(PY) -m tests.benchmarks.serving.hostile $(ARGUMENTS)
+
 .PHONY: bench-rollout
 bench-rollout: venv ## A million requests while the digits service is replaced again and again; needs wrk and the demo
 	@$(PY) tests/benchmarks/rollout.py $(ARGUMENTS)
