@@ -14,6 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCAL := $(PY) -m modelyard_local
 KUBECTL = $$($(LOCAL) kubectl) --kubeconfig=$$($(LOCAL) kubeconfig)
+PARALLEL := --numprocesses=auto --dist=loadfile
 CODE := modelyard operator serving_image training_image local tools tests config/samples
 
 .PHONY: help
@@ -89,7 +90,7 @@ lint: venv ## Format, lint, types, layers, generated files
 
 .PHONY: unit
 unit: venv ## Unit and simulation tests
-	@$(PY) -m pytest -q tests/unit tests/simulation
+	@$(PY) -m pytest -q $(PARALLEL) tests/unit tests/simulation
 
 .PHONY: api
 api: venv ## Tests against a real etcd and API server
@@ -110,7 +111,8 @@ test: venv ## Every tier, from nothing
 	$(MAKE) --no-print-directory lint
 	$(LOCAL) up
 	$(MAKE) --no-print-directory deploy
-	$(PY) -m pytest -q --durations=15 tests
+	$(PY) -m pytest -q $(PARALLEL) tests/unit tests/simulation
+	$(PY) -m pytest -q --durations=15 --ignore=tests/unit --ignore=tests/simulation tests
 
 .PHONY: sample-quality
 sample-quality: venv ## How good the samples' models are, over three seeds
@@ -120,8 +122,12 @@ sample-quality: venv ## How good the samples' models are, over three seeds
 bench-serving: venv ## What serving costs beside its limits: doors, objectives, batches; needs wrk and h2load
 	@$(PY) -m tests.benchmarks.serving $(ARGUMENTS)
 
+.PHONY: faults
+faults: venv ## Stores that go away for SECONDS_AWAY (60), answer 503 or late, or are full, while states and packages are stored
+	@MODELYARD_OUTAGE_SECONDS=$(or $(SECONDS_AWAY),60) $(PY) -m pytest -v --durations=0 tests/api/test_faults.py
+
 .PHONY: crashes
-crashes: venv ## Kill publishing and saving at every file and request, on a folder and on a real S3 server
+crashes: venv ## Kill publishing and saving at every file and request, on a folder, a real S3 server and a real HDFS
 	@$(PY) -m tests.benchmarks.crashes $(ARGUMENTS)
 
 .PHONY: bench-training
@@ -135,6 +141,10 @@ bench-laptop: venv ## The README's five lines from nothing to a first local run,
 .PHONY: bench-peers
 bench-peers: venv ## The same model in other servers, in environments of their own; needs wrk
 	@$(PY) -m tests.benchmarks.serving.peers_run $(ARGUMENTS)
+
+.PHONY: hostile
+hostile: venv ## A hundred thousand hostile requests over sockets: no internal error, no stall, no memory kept
+	@$(PY) -m tests.benchmarks.serving.hostile $(ARGUMENTS)
 
 .PHONY: bench-rollout
 bench-rollout: venv ## A million requests while the digits service is replaced again and again; needs wrk and the demo

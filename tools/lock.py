@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 #: File in requirements/ to the extras and dependency groups it holds.
 SETS: dict[str, tuple[list[str], list[str]]] = {
     "operator": (["operator"], []),
-    "serving": (["server", "s3"], []),
+    "serving": (["server", "s3", "gcs", "hdfs"], []),
     "tensorflow": (["tensorflow"], []),
     "tensorflow-gpu": (["gpu"], []),
-    "training": (["trainer", "tensorflow", "s3", "data"], ["samples"]),
+    "training": (["trainer", "tensorflow", "s3", "gcs", "hdfs", "data"], ["samples"]),
     "development": (
-        ["operator", "server", "trainer", "tensorflow", "s3", "cli", "laptop"],
+        ["operator", "server", "trainer", "tensorflow", "s3", "gcs", "hdfs", "cli", "laptop"],
         ["samples", "dev"],
     ),
 }

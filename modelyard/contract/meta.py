@@ -44,7 +44,7 @@ Uri = Annotated[
     StringConstraints(
         min_length=8,
         max_length=1024,
-        pattern=r"^(pvc|s3|https?)://[A-Za-z0-9][A-Za-z0-9._:-]*(/[^\s?#]*)?$",
+        pattern=r"^(pvc|hdfs|s3|gs|https?)://[A-Za-z0-9][A-Za-z0-9._:-]*(/[^\s?#]*)?$",
     ),
 ]
 

@@ -73,6 +73,14 @@ def _uri_rules(kind: str, path: str, patch: Any) -> tuple[Rule, ...]:
         Rule(
             kind,
             path,
+            "!self.startsWith('hdfs://') || self.matches('^hdfs://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?/.+')",
+            "an hdfs URI names a NameNode with its port, or a name service, and a path: hdfs://NAMENODE:PORT/PATH",
+            accepted=(patch("hdfs://namenode.storage:8020/models/a"), patch("hdfs://nameservice1/models/a")),
+            refused=(patch("hdfs://namenode:8020"), patch("hdfs://namenode:8020/"), patch("hdfs://namenode:port/a")),
+        ),
+        Rule(
+            kind,
+            path,
             "!self.matches('/[.][.]?(/|$)')",
             "a URI must not contain the segments . or ..",
             accepted=(patch("s3://bucket/a..b"),),
@@ -86,8 +94,8 @@ def _writable(kind: str, path: str, patch: Any) -> Rule:
         kind,
         path,
         "!self.startsWith('http')",
-        "packages cannot be written to http addresses: use pvc:// or s3://",
-        accepted=(patch("s3://bucket/models"),),
+        "packages cannot be written to http addresses: use pvc://, hdfs://, s3:// or gs://",
+        accepted=(patch("s3://bucket/models"), patch("gs://bucket/models")),
         refused=(patch("https://example.org/models"), patch("http://example.org/models")),
     )
 
@@ -140,7 +148,7 @@ def _training_rules() -> tuple[Rule, ...]:
         Rule(
             "ModelTraining",
             "spec.publish",
-            "self.when != 'Improved' || has(self.metric) && has(self.mode)",
+            "!has(self.when) || self.when != 'Improved' || has(self.metric) && has(self.mode)",
             "publish.when Improved needs the metric that is watched and the mode: Min or Max, whichever is better",
             accepted=(publish(when="Improved", metric="val_loss", mode="Min"), publish(when="End")),
             refused=(publish(when="Improved", metric="val_loss"), publish(when="Improved", mode="Max")),

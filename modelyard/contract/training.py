@@ -70,14 +70,15 @@ class DataSource(Schema):
     name: DnsLabel
     """What the script calls it: `run.data("NAME")`."""
     uri: Uri
-    """Where it lies: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `https://`."""
+    """Where it lies: `pvc://CLAIM/PATH`, `hdfs://NAMENODE:PORT/PATH`, `s3://` or `gs://BUCKET/PATH`, `https://`."""
 
 
 class OutputTarget(Schema):
     """Where a training keeps what it makes."""
 
     uri: Uri
-    """Saved states and published packages go below this address: `pvc://CLAIM/PATH` or `s3://BUCKET/PATH`."""
+    """Saved states and published packages go below this address: `pvc://CLAIM/PATH`, `hdfs://NAMENODE:PORT/PATH`,
+    `s3://BUCKET/PATH` or `gs://BUCKET/PATH`."""
 
 
 class PrepareStep(Schema):

@@ -131,6 +131,8 @@ class Environment:
     """URI of the folder that a prepare step fills."""
     DRAIN_SECONDS = "MODELYARD_DRAIN_SECONDS"
     TERMINATION_LOG = "MODELYARD_TERMINATION_LOG"
+    PATIENCE = "MODELYARD_PATIENCE_SECONDS"
+    """How long a training waits for a store that does not answer, or is full, before it ends to be repeated."""
 
 
 class Header:

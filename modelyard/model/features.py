@@ -17,6 +17,8 @@ from modelyard.model.encoders import Array, ColumnEncoder, ColumnError, encoder_
 __all__ = ["Encoder", "FeatureError", "InputSpec"]
 
 _MISSING = object()
+#: Unknown names that a refusal tells, and how long one may be to be compared with the known.
+_MOST_NAMED, _LONGEST_NAME = 10, 63
 
 
 class FeatureError(ValueError):
@@ -200,10 +202,17 @@ class Encoder:
         return index.astype(np.int32)
 
     def _unknown(self, given: set[str]) -> list[str]:
-        problems = []
         # JSON that is not strict may hold anything where a name should be
-        for name in sorted(map(str, given - self._columns.keys())):
-            close = difflib.get_close_matches(name, self._columns, 1)
-            hint = f"did you mean {close[0]}?" if close else f"the features are {', '.join(self._columns)}"
-            problems.append(f"{name}: no such feature; {hint}")
+        names = sorted(map(str, given - self._columns.keys()))
+        problems = [self._unknown_name(name) for name in names[:_MOST_NAMED]]
+        if len(names) > _MOST_NAMED:
+            problems.append(f"{len(names) - _MOST_NAMED} more names are no features")
         return problems
+
+    def _unknown_name(self, name: str) -> str:
+        """Say what is wrong with a name; looking for one like it takes a while, so long ones are not looked for."""
+        if len(name) > _LONGEST_NAME:
+            return f"{name[:_LONGEST_NAME]}...: no such feature"
+        close = difflib.get_close_matches(name, self._columns, 1)
+        hint = f"did you mean {close[0]}?" if close else f"the features are {', '.join(self._columns)}"
+        return f"{name}: no such feature; {hint}"

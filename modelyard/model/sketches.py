@@ -101,13 +101,23 @@ class DistributionCounter:
         self._places = {name: place for place, name in enumerate(baseline.categories)}
         self.counts = np.zeros(len(baseline.counts), dtype=np.int64)
         self.other = 0
+        # only a server has the library, and only a server counts
+        from modelyard.model.streams import NumberSketch, WordSketch
+
+        self._numbers = None if self._places else NumberSketch()
+        self._words = WordSketch() if self._places else None
 
     def add(self, values: Sequence[Any] | Array) -> None:
         """Count a batch of raw values."""
-        if not self._places:
-            self.counts += _bin(np.asarray(values, dtype=np.float64), self._edges)
+        if self._numbers is not None:
+            numbers = np.asarray(values, dtype=np.float64)
+            self.counts += _bin(numbers, self._edges)
+            self._numbers.add(np.array(numbers))
             return
-        for value, count in Counter(map(str, values)).items():
+        words = Counter(map(str, values))
+        if self._words is not None:
+            self._words.add(words)
+        for value, count in words.items():
             place = self._places.get(value)
             if place is None:
                 self.other += count
@@ -119,10 +129,17 @@ class DistributionCounter:
         """How many values were counted."""
         return int(self.counts.sum()) + self.other
 
-    def document(self) -> dict[str, Any]:
-        """Return counts and shift, for `/summary`."""
-        told = {"psi": self.shift(), "distance": self.distance()}
-        return {"counts": self.counts.tolist(), "other": self.other, **told}
+    def document(self, *, sketches: bool = False) -> dict[str, Any]:
+        """Return counts, shift, and quantiles or frequent words, for `/summary`; with the sketches to be merged."""
+        told: dict[str, Any] = {"counts": self.counts.tolist(), "other": self.other}
+        told |= {"psi": self.shift(), "distance": self.distance()}
+        if self._numbers is not None:
+            told["quantiles"] = self._numbers.document()
+        if self._words is not None:
+            told["frequent"] = self._words.document()
+        if sketches and (sketch := self._numbers or self._words) is not None:
+            told["sketch"] = sketch.serialised()
+        return told
 
     def shift(self) -> float | None:
         """Return the population stability index against the baseline; None without values."""

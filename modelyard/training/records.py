@@ -47,8 +47,10 @@ class RecordBatches:
         def read(_: Any) -> Any:
             records = tf.data.TFRecordDataset(tf.gather(names, order), compression)
             if window:
+                # not `shuffle`: what it draws depends on the seed of the whole process too
                 mixed = tf.random.experimental.stateless_fold_in([seed, 0], epoch)
-                records = records.shuffle(window, seed=mixed[0], reshuffle_each_iteration=False)
+                records = records.batch(window).enumerate().map(lambda place, part: _shuffled(part, mixed, place))
+                records = records.unbatch()
             return records.batch(batch_size).skip(first)
 
         def finish() -> Any:
@@ -77,3 +79,8 @@ class RecordBatches:
         if not self._window:
             return np.arange(self._files)
         return np.random.default_rng([self._seed, epoch]).permutation(self._files)
+
+
+def _shuffled(records: Any, seed: Any, place: Any) -> Any:
+    """Return the records of one window in an order that the seed and its place give."""
+    return tf.random.experimental.stateless_shuffle(records, tf.random.experimental.stateless_fold_in(seed, place))

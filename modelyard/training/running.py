@@ -24,7 +24,7 @@ from modelyard.model.comparing import Evaluate
 from modelyard.model.encoders import Array
 from modelyard.model.lookup import Declared
 from modelyard.model.publishing import Publication, publish
-from modelyard.model.storage import NotFound, open_store
+from modelyard.model.storage import NotFound, PatientStore, open_store
 from modelyard.training.data import Data
 from modelyard.training.distributing import Group, join, place_of
 from modelyard.training.errors import ConfigurationError
@@ -48,6 +48,10 @@ __all__ = ["Run", "run"]
 
 #: Seconds between two looks for what the chief publishes.
 _LOOK_SECONDS = 0.5
+#: Seconds that publishing and downloading wait for a store.
+_PATIENCE = 300.0
+#: Saving waits less: when the pod is told to stop, it must be over before it is killed. The next save tries again.
+_STATE_PATIENCE = 20.0
 
 Value = TypeVar("Value", bool, int, float, str, list[Any], dict[str, Any])
 
@@ -92,8 +96,11 @@ class Run(Preparing, Looping):
         self.is_local = progress is None
         self.progress = ProgressFile(progress, document.run, attempt, clock)
         self.local = local
-        self._store = open_store(document.output, environment)
-        self._states = StateStore(self._store, document.run, document.checkpointing.keep)
+        output = open_store(document.output, environment)
+        patience = float(environment.get(Environment.PATIENCE) or _PATIENCE)
+        self._store = PatientStore(output, patience, self._wait_for)
+        states = PatientStore(output, min(patience, _STATE_PATIENCE), self._wait_for)
+        self._states = StateStore(states, document.run, document.checkpointing.keep)
         trains = document.step is None
         self.resumed: State | None = self._states.newest() if trains else None
         if not trains:
@@ -182,6 +189,12 @@ class Run(Preparing, Looping):
         known = ", ".join(source.name for source in self._document.data) or "none"
         fix = f"python train.py --data {name}=PATH" if self.is_local else "name it in the manifest"
         raise ConfigurationError(f"spec.data has no source {name!r}; there are: {known}; {fix}")
+
+    def _wait_for(self, message: str) -> None:
+        """Tell what a store is waited for; nothing when it is over."""
+        if message:
+            print(message, file=sys.stderr, flush=True)
+        self.progress.tell(message=message[:1024])
 
     @property
     def initial_epoch(self) -> int:

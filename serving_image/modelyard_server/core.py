@@ -143,10 +143,10 @@ class Core:
         self.watch.fold(self._clock())
         return self.watch.document()
 
-    def summary(self, summary: ServingSummary) -> ServingSummary:
-        """Return the summary with everything that was counted."""
+    def summary(self, summary: ServingSummary, *, sketches: bool = False) -> ServingSummary:
+        """Return the summary with everything that was counted; with the sketches if they are wanted."""
         self.watch.fold(self._clock())
-        return self.telling.complete(summary)
+        return self.telling.complete(summary, sketches=sketches)
 
     async def _answer(
         self, inputs: dict[str, Array], columns: Callable[[], Columns], rows: int, started: float, ask: Ask

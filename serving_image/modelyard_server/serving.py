@@ -6,6 +6,7 @@ import signal
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -26,6 +27,8 @@ __all__ = ["Server"]
 #: How long requests may still be answered after the listener closed, in seconds.
 _LAST_ANSWERS = 20.0
 _BACKLOG = 1024
+#: Seconds between two looks at whether the event loop is on time.
+_APPOINTMENT = 0.025
 #: Container objects made, less those freed, between two looks of the garbage collector.
 _GARBAGE_THRESHOLD = 20_000
 
@@ -79,7 +82,9 @@ class Server:
         )
         _settle()
         remote = await start_remote(core, settings.grpc_port, keys, tls=certificate)
-        watching = asyncio.create_task(certificate.watch()) if certificate else None
+        watching = [asyncio.create_task(_watch_loop(core.telling.observe_lateness))]
+        if certificate is not None:
+            watching.append(asyncio.create_task(certificate.watch()))
         self._core = core
         self._state, self._message = "Ready", ""
         seconds = time.monotonic() - self._started
@@ -92,8 +97,8 @@ class Server:
         await remote.stop(_LAST_ANSWERS)
         await runner.cleanup()
         core.close()
-        if watching is not None:
-            watching.cancel()
+        for task in watching:
+            task.cancel()
 
     def _tell(self, message: str) -> None:
         self._message = message
@@ -126,7 +131,7 @@ class Server:
         body = self._core.metrics() if self._core else b""
         return web.Response(body=body, content_type="text/plain")
 
-    async def _summary(self, _: web.Request) -> web.Response:
+    async def _summary(self, request: web.Request) -> web.Response:
         settings = self._settings
         summary = ServingSummary(
             model=settings.name,
@@ -137,8 +142,17 @@ class Server:
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
         if self._core is not None:
-            summary = self._core.summary(summary)
+            summary = self._core.summary(summary, sketches="sketches" in request.query)
         return web.Response(text=summary.model_dump_json(by_alias=True), content_type="application/json")
+
+
+async def _watch_loop(observe: Callable[[float, float], None]) -> None:
+    """Make appointments with the event loop, and tell how late it is for each; runs until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due, computed = loop.time() + _APPOINTMENT, time.thread_time()
+        await asyncio.sleep(_APPOINTMENT)
+        observe(max(0.0, loop.time() - due), time.thread_time() - computed)
 
 
 def _settle() -> None:

@@ -66,7 +66,12 @@ class Telling(Collector):
         self._batch = _Histogram("modelyard_batch_size", "Instances computed together, off the queue.", SIZES)
         self._answered: list[tuple[float, float, float, int]] = []
         self._plain: list[float] = []
+        self._late = _Histogram("modelyard_loop_late_seconds", "Seconds by which the event loop was late.", SECONDS)
         self._batches: list[int] = []
+        self._busy = _Histogram(
+            "modelyard_loop_busy_seconds", "Seconds of that in which the event loop itself computed.", SECONDS
+        )
+        self._latenesses: list[tuple[float, float]] = []
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
         self._counters: list[tuple[str, str, Callable[[], float]]] = []
         self._watched: Mapping[str, Mapping[str, DistributionCounter]] = {}
@@ -90,6 +95,12 @@ class Telling(Collector):
         """Count a batch off the queue."""
         self._batches.append(instances)
         if len(self._batches) >= _SET_ASIDE:
+            self._fold()
+
+    def observe_lateness(self, late: float, busy: float) -> None:
+        """Count how many seconds the event loop was late for an appointment, and was busy meanwhile."""
+        self._latenesses.append((late, min(late, busy)))
+        if len(self._latenesses) >= _SET_ASIDE:
             self._fold()
 
     def observe(self, status: int, seconds: float, answer: Answer | None) -> None:
@@ -118,7 +129,10 @@ class Telling(Collector):
         self._compute.add(compute)
         self._instances.add(instances)
         self._batch.add(np.array(self._batches, dtype=np.float64))
-        for aside in (self._answered, self._plain, self._batches):
+        late, busy = np.array(self._latenesses, dtype=np.float64).reshape(-1, 2).T
+        self._late.add(late)
+        self._busy.add(busy)
+        for aside in (self._answered, self._plain, self._batches, self._latenesses):
             aside.clear()
 
     def metrics(self) -> bytes:
@@ -136,7 +150,8 @@ class Telling(Collector):
         for outcome, count in self._outcomes.items():
             requests.add_metric([*self._labels, outcome], count)
         yield requests
-        for histogram in (self._request, self._overhead, self._queue, self._compute, self._instances, self._batch):
+        times = (self._request, self._overhead, self._queue, self._compute, self._late, self._busy)
+        for histogram in (*times, self._instances, self._batch):
             yield histogram.family(self._labels)
         for name, documentation, read in self._gauges:
             gauge = GaugeMetricFamily(name, documentation, labels=_NAMES)
@@ -166,8 +181,8 @@ class Telling(Collector):
         yield index
         yield distance
 
-    def complete(self, summary: ServingSummary) -> ServingSummary:
-        """Return the summary with everything that was counted."""
+    def complete(self, summary: ServingSummary, *, sketches: bool = False) -> ServingSummary:
+        """Return the summary with everything that was counted; with the sketches if they are wanted."""
         self._fold()
         changes: dict[str, Any] = {
             "requests": sum(self._outcomes.values()),
@@ -177,5 +192,5 @@ class Telling(Collector):
             "latency": {bound: int(count) for bound, count in self._request.cumulative()},
         }
         for kind, counters in self._watched.items():
-            changes[f"{kind}s"] = {name: counter.document() for name, counter in counters.items()}
+            changes[f"{kind}s"] = {name: counter.document(sketches=sketches) for name, counter in counters.items()}
         return summary.model_copy(update=changes)

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,14 +31,18 @@ from modelyard.model.opening import fetch_package
 from modelyard.model.publishing import Publication, upload_package
 from modelyard.model.storage import Store, open_store
 from modelyard.training.state import Position, State, StateStore
+from tests.support.hdfs import hdfs_server
 from tests.support.s3 import s3_server
 
 _FILE_OPERATIONS = frozenset({"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.listdir"})
-_REQUESTS = ("put", "get", "delete", "list")
+_REQUESTS = ("put", "get", "head", "delete", "list")
+_HDFS_REQUESTS = ("create", "rename", "delete", "read", "get_file_info", "list_status")
 #: States that a trial saves, one after the other.
 _SAVES = 4
 _KEEP = 2
 _RUN = "t-1"
+#: Processes that run beside each other: HDFS makes them wait for each file.
+_AT_A_TIME = 8
 Act = Callable[[Store, Callable[[int], None]], None]
 
 
@@ -107,10 +112,16 @@ def kill_at(number: int) -> Callable[[], None]:
 
     def install() -> None:
         sys.addaudithook(lambda event, _: count() if event in _FILE_OPERATIONS else None)
+        import hdfs_native
         import obstore
 
-        for name in _REQUESTS:
-            setattr(obstore, name, _counted(getattr(obstore, name), count))
+        for holder, names in (
+            (obstore, _REQUESTS),
+            (hdfs_native.Client, _HDFS_REQUESTS),
+            (hdfs_native.FileWriter, ("write", "close")),
+        ):
+            for name in names:
+                setattr(holder, name, _counted(getattr(holder, name), count))
 
     return install
 
@@ -159,40 +170,57 @@ def finish(child: int, reader: int) -> tuple[bool, int]:
     return False, max(told, default=0)
 
 
-def trials(place: Place, kind: str, make: Callable[[str], Act], random_kills: int) -> dict[str, int]:
-    """Kill at every place, then at random moments; return the last told step of each trial by its name."""
+def trials(place: Place, kind: str, make: Callable[[str], Act], random_kills: int) -> tuple[dict[str, int], int]:
+    """Kill at every place, then at random moments; return the last told step of each trial, and how many died."""
     told: dict[str, int] = {}
-    number, seconds = 0, 0.0
-    while True:
-        number += 1
-        trial, started = f"{kind}-{number}", time.perf_counter()
-        killed, told[trial] = finish(*attempt_in_process(place, trial, make("first"), kill_at(number)))
-        if not killed:
-            seconds = time.perf_counter() - started
-            break
-    for number in range(random_kills):
-        trial = f"{kind}-random-{number}"
-        child, reader = attempt_in_process(place, trial, make("first"), None)
-        time.sleep(random.random() * seconds)
-        os.kill(child, signal.SIGKILL)
-        _, told[trial] = finish(child, reader)
-    return told
+    kills: Counter[bool] = Counter()
+    first, seconds, is_over = 1, 0.0, False
+    while not is_over:
+        wave = [f"{kind}-{number}" for number in range(first, first + _AT_A_TIME)]
+        started = time.perf_counter()
+        running = [attempt_in_process(place, trial, make("first"), kill_at(first + n)) for n, trial in enumerate(wave)]
+        for trial, process in zip(wave, running, strict=True):
+            killed, told[trial] = finish(*process)
+            is_over = is_over or not killed
+            kills[killed] += 1
+        first, seconds = first + _AT_A_TIME, time.perf_counter() - started
+    for start in range(0, random_kills, _AT_A_TIME):
+        wave = [f"{kind}-random-{number}" for number in range(start, min(start + _AT_A_TIME, random_kills))]
+        running = [attempt_in_process(place, trial, make("first"), None) for trial in wave]
+        # a wave lasts as long as its slowest process
+        moments = sorted(random.random() * seconds / 2 for _ in wave)
+        for before, moment, (child, _) in zip([0.0, *moments], moments, running, strict=False):
+            time.sleep(moment - before)
+            os.kill(child, signal.SIGKILL)
+        for trial, process in zip(wave, running, strict=True):
+            killed, told[trial] = finish(*process)
+            kills[killed] += 1
+    return told, kills[True]
 
 
 def torn_publications(place: Place, names: list[str], package: Path) -> Iterator[str]:
     """Yield what is wrong: a marker without a whole package, or a next attempt that does not end well."""
-    for trial in names:
-        store = place.store(trial)
-        folder = layout.published_folder(_RUN)
-        before = [Published.model_validate_json(store.read(path)) for path in store.list(folder)]
-        for published in before:
-            yield from _damage(place, published, trial)
-        publishing(package, "second")(store, lambda _: None)
-        [marker] = store.list(folder)
-        after = Published.model_validate_json(store.read(marker))
-        if before and after != before[0]:
-            yield f"{trial}: {before[0].token} was published, then {after.token}"
-        yield from _damage(place, after, trial)
+
+    def look(trial: str) -> list[str]:
+        return list(_torn_publication(place, trial, package))
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for wrong in pool.map(look, names):
+            yield from wrong
+
+
+def _torn_publication(place: Place, trial: str, package: Path) -> Iterator[str]:
+    store = place.store(trial)
+    folder = layout.published_folder(_RUN)
+    before = [Published.model_validate_json(store.read(path)) for path in store.list(folder)]
+    for published in before:
+        yield from _damage(place, published, trial)
+    publishing(package, "second")(store, lambda _: None)
+    [marker] = store.list(folder)
+    after = Published.model_validate_json(store.read(marker))
+    if before and after != before[0]:
+        yield f"{trial}: {before[0].token} was published, then {after.token}"
+    yield from _damage(place, after, trial)
 
 
 def _damage(place: Place, published: Published, trial: str) -> Iterator[str]:
@@ -205,18 +233,27 @@ def _damage(place: Place, published: Published, trial: str) -> Iterator[str]:
 
 def torn_states(place: Place, told: Mapping[str, int]) -> Iterator[str]:
     """Yield what is wrong: a state that is not whole, or older than the last that was saved."""
-    for trial, saved in told.items():
-        states = StateStore(place.store(trial), _RUN, _KEEP)
-        newest = states.newest()
-        step = newest.position.step if newest else 0
-        if step < saved:
-            yield f"{trial}: step {saved} was saved, {step} is found"
-        if newest and not all((array == step).all() for array in [*newest.variables, *newest.optimizer]):
-            yield f"{trial}: the state of step {step} is torn"
-        saving("second", step + 1)(place.store(trial), lambda _: None)
-        after = states.newest()
-        if after is None or after.position.step != step + _SAVES:
-            yield f"{trial}: the next attempt did not get to step {step + _SAVES}"
+
+    def look(trial: str) -> list[str]:
+        return list(_torn_state(place, trial, told[trial]))
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for wrong in pool.map(look, told):
+            yield from wrong
+
+
+def _torn_state(place: Place, trial: str, saved: int) -> Iterator[str]:
+    states = StateStore(place.store(trial), _RUN, _KEEP)
+    newest = states.newest()
+    step = newest.position.step if newest else 0
+    if step < saved:
+        yield f"{trial}: step {saved} was saved, {step} is found"
+    if newest and not all((array == step).all() for array in [*newest.variables, *newest.optimizer]):
+        yield f"{trial}: the state of step {step} is torn"
+    saving("second", step + 1)(place.store(trial), lambda _: None)
+    after = states.newest()
+    if after is None or after.position.step != step + _SAVES:
+        yield f"{trial}: the next attempt did not get to step {step + _SAVES}"
 
 
 def race(place: Place, package: Path, trial: str) -> Iterator[str]:
@@ -234,10 +271,18 @@ def race(place: Place, package: Path, trial: str) -> Iterator[str]:
 
 @contextmanager
 def places(folder: Path) -> Iterator[list[Place]]:
-    """Offer a folder, as a claim is, and a bucket of a real S3 server."""
+    """Offer a folder, as a claim is, a bucket of a real S3 server, and a folder of a real HDFS."""
     (folder / "bucket").mkdir()
-    with s3_server(folder / "bucket", "127.0.0.1:17071") as server:
-        yield [Place("files", str(folder / "claim"), {}), Place("s3", "s3://models", server.environment)]
+    (folder / "hdfs").mkdir()
+    with (
+        s3_server(folder / "bucket", "127.0.0.1:17071") as s3,
+        hdfs_server(folder / "hdfs", "127.0.0.1:17074") as hdfs,
+    ):
+        yield [
+            Place("files", str(folder / "claim"), {}),
+            Place("s3", "s3://models", s3.environment),
+            Place("hdfs", f"{hdfs.uri}/models", {}),
+        ]
 
 
 def in_process_of_its_own(work: Callable[[], list[str]]) -> list[str]:
@@ -266,7 +311,7 @@ def in_process_of_its_own(work: Callable[[], list[str]]) -> list[str]:
 def main() -> None:
     """Run the matrix, print a line for each part, and exit with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random", type=int, default=200, help="random kills of each part (default: 200)")
+    parser.add_argument("--random", type=int, default=250, help="random kills of each part (default: 250)")
     parser.add_argument("--races", type=int, default=10, help="rounds of ten publishers (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: 1)")
     arguments = parser.parse_args()
@@ -284,15 +329,15 @@ def main() -> None:
         package.mkdir()
         subprocess.run([sys.executable, "-c", make, str(package)], check=True, capture_output=True)
         for place in found:
-            told = trials(place, "publish", lambda attempt: publishing(package, attempt), arguments.random)
+            told, publishers = trials(place, "publish", lambda attempt: publishing(package, attempt), arguments.random)
             bad = in_process_of_its_own(lambda p=place, n=list(told): list(torn_publications(p, n, package)))
-            saved = trials(place, "save", saving, arguments.random)
+            saved, savers = trials(place, "save", saving, arguments.random)
             bad += in_process_of_its_own(lambda p=place, s=saved: list(torn_states(p, s)))
             for number in range(arguments.races):
                 bad += in_process_of_its_own(lambda p=place, n=number: list(race(p, package, f"race-{n}")))
-            counts["killed"] += len(told) + len(saved) - 2
+            counts["killed"] += publishers + savers
             print(
-                f"{place.name:<6} {len(told) - 1:>4} killed while publishing, {len(saved) - 1:>4} while saving, "
+                f"{place.name:<6} {publishers:>4} killed while publishing, {savers:>4} while saving, "
                 f"{arguments.races} races of ten: {len(bad)} wrong",
                 flush=True,
             )

@@ -10,7 +10,9 @@ from tests.support.kubectl import Kubectl, is_ready, wait_until
 NAMESPACE = "end-to-end"
 OPERATOR_NAMESPACE = "modelyard-system"
 #: On an existing cluster there is no machine to reach into, and nothing is ever stopped.
-collect_ignore = ["test_stopping.py", "test_s3.py", "test_operator.py"] if os.environ.get("CONTEXT") else []
+collect_ignore = (
+    ["test_stopping.py", "test_s3.py", "test_hdfs.py", "test_operator.py"] if os.environ.get("CONTEXT") else []
+)
 
 
 @pytest.fixture(scope="session")

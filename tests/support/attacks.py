@@ -16,7 +16,7 @@ from PIL import Image
 from tests.support.damage import damage
 from tests.support.everything import columns, row_of
 
-__all__ = ["ATTACKS", "Attack", "normal_request"]
+__all__ = ["ATTACKS", "Attack", "normal_request", "png"]
 
 V1, V2 = "/v1/models/stays", "/v2/models/stays"
 ROWS = [row_of(columns(8), place) for place in range(8)]
@@ -73,9 +73,12 @@ def tensors(row: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def png(width: int, height: int) -> bytes:
+def png(width: int, height: int, pixels: bytes | None = None) -> bytes:
+    """Return a PNG file of these pixels, or of one colour."""
     stream = io.BytesIO()
-    Image.new("RGB", (width, height), (9, 99, 200)).save(stream, "PNG")
+    size = (width, height)
+    picture = Image.new("RGB", size, (9, 99, 200)) if pixels is None else Image.frombytes("RGB", size, pixels)
+    picture.save(stream, "PNG")
     return stream.getvalue()
 
 

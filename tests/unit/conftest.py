@@ -1,10 +1,17 @@
 """What unit tests share: one package, made once a session by the real library."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from modelyard.contract.wire import Published
+
+
+@pytest.fixture(autouse=True)
+def _as_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let code that asks find a script at work, not a notebook: workers of the tests have none."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from modelyard.model.storage import Refused, StorageError, Store, open_store
 from modelyard_trainer.peers import Fetch, Peers, fetch_progress
 from modelyard_trainer.status import StatusServer
 
-__all__ = ["Attempt", "Ending", "conclude", "read_document"]
+__all__ = ["Attempt", "Ending", "conclude", "probe", "read_document"]
 
 TERMINATION_LOG = "/dev/termination-log"
 #: Kubernetes keeps this many bytes of a termination message.
@@ -116,7 +116,7 @@ class Attempt:
             if at_end and (published := self._already_published(store)):
                 return Ending(ExitCode.DONE, "published by an earlier attempt"), published
             if self._place == 0:
-                self._probe(store)
+                probe(store, self._document.run)
         except StorageError as error:
             # what is out of reach may come back: that is no failure of the training
             code = ExitCode.CONFIGURATION if isinstance(error, Refused) else ExitCode.INTERRUPTED
@@ -167,14 +167,6 @@ class Attempt:
     def _already_published(self, store: Store) -> list[Published]:
         markers = store.list(layout.published_folder(self._document.run))
         return [Published.model_validate_json(store.read(path)) for path in markers]
-
-    def _probe(self, store: Store) -> None:
-        """Refuse a store that cannot create once: publishing rests on it."""
-        path = f"{layout.state_folder(self._document.run)}/probe-{uuid.uuid4().hex}"
-        first, second = store.create_once(path, b"first"), store.create_once(path, b"second")
-        store.delete(path)
-        if not first or second:
-            raise Refused(f"{store.uri}: this store does not create objects exactly once; use another")
 
     async def _run_script(self) -> int:
         """Run the script in a process of its own and hand a signal to end on to it; return its exit code."""
@@ -272,6 +264,15 @@ def _fit(record: Termination) -> str | None:
     """Return a record as text, if Kubernetes keeps so much."""
     text = record.model_dump_json(by_alias=True, exclude_none=True)
     return text if len(text.encode()) <= _LONGEST_RECORD else None
+
+
+def probe(store: Store, run: str) -> None:
+    """Refuse a store that cannot create once: publishing rests on it."""
+    path = f"{layout.state_folder(run)}/probe-{uuid.uuid4().hex}"
+    first, second = store.create_once(path, b"first"), store.create_once(path, b"second")
+    store.delete(path)
+    if not first or second:
+        raise Refused(f"{store.uri}: this store does not create objects exactly once; use another")
 
 
 def conclude(code: int, progress: Progress, failure: Ending | None, *, stopping: bool) -> Ending:

@@ -10,10 +10,13 @@ from pathlib import Path
 from modelyard.contract.wire import Environment, ExitCode
 from modelyard.model.signing import SignatureProblem
 from modelyard.model.sources import PublishError
+from modelyard.model.storage import Changed, Unreachable
 from modelyard.training.errors import ConfigurationError, DivergedError, raised_within
 
 __all__ = ["code_of", "describe", "main"]
 
+#: What another attempt may find mended, though nobody changes the training.
+_PASSING = (Unreachable, Changed)
 #: What no repeat mends.
 _MISTAKES = (
     ConfigurationError,
@@ -32,9 +35,9 @@ _LOST = frozenset({"UnavailableError", "AbortedError", "CancelledError", "Deadli
 
 
 def code_of(error: BaseException, *, is_distributed: bool) -> ExitCode:
-    """Return the exit code for what a script raised: a lost peer is no failure of this process."""
+    """Return the exit code for what a script raised: a lost peer or store is no failure of this process."""
     kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.startswith("tensorflow.")}
-    if is_distributed and kinds & _LOST:
+    if (is_distributed and kinds & _LOST) or isinstance(error, _PASSING):
         return ExitCode.INTERRUPTED
     return ExitCode.CONFIGURATION if isinstance(error, _MISTAKES) else ExitCode.FAILED
 
@@ -64,7 +67,7 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         error = raised_within(raised)
         code = code_of(error, is_distributed=Environment.TF_CONFIG in os.environ)
-        lost = "another task was lost: " if code == ExitCode.INTERRUPTED else ""
+        lost = "another task was lost: " if code == ExitCode.INTERRUPTED and not isinstance(error, _PASSING) else ""
         failure_path.write_text(json.dumps({"code": int(code), "message": lost + describe(error, target)}))
         return code
     return ExitCode.DONE

@@ -1,6 +1,7 @@
 """Stores behind one small protocol: where data is read from and packages are kept.
 
-`open_store(uri)` gives a `Store` for files, `pvc://CLAIM/PATH`, `s3://BUCKET/PATH` and, for reading only, http(s).
+`open_store(uri)` gives a `Store` for files, `pvc://CLAIM/PATH`, `hdfs://NAMENODE:PORT/PATH`, `s3://BUCKET/PATH`,
+`gs://BUCKET/PATH` and, for reading only, http(s).
 """
 
 import os
@@ -8,11 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard.contract.wire import PVC_ROOT, Environment
-from modelyard.model.storage.errors import Changed, NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.errors import Changed, Full, NotFound, Refused, StorageError, Unreachable
 from modelyard.model.storage.files import FileStore
+from modelyard.model.storage.patient import PatientStore
 from modelyard.model.storage.store import Store, check_path
 
-__all__ = ["Changed", "NotFound", "Refused", "StorageError", "Store", "Unreachable", "check_path", "open_store"]
+__all__ = [
+    "Changed",
+    "Full",
+    "NotFound",
+    "PatientStore",
+    "Refused",
+    "StorageError",
+    "Store",
+    "Unreachable",
+    "check_path",
+    "open_store",
+]
 
 
 def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
@@ -37,8 +50,12 @@ def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Store:
         from modelyard.model.storage.objects import open_gcs
 
         return open_gcs(uri, environment)
+    if scheme == "hdfs":
+        from modelyard.model.storage.hdfs import HdfsStore
+
+        return HdfsStore.at(uri, environment)
     if scheme in ("http", "https"):
         from modelyard.model.storage.web import WebStore
 
         return WebStore(uri)
-    raise Refused(f"{uri}: no store for {scheme}://; there are pvc://, s3://, https:// and local paths")
+    raise Refused(f"{uri}: no store for {scheme}://; there are pvc://, hdfs://, s3://, gs://, https:// and local paths")

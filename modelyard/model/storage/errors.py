@@ -4,10 +4,11 @@ StorageError
 ├── NotFound      there is no such object, folder, bucket or claim
 ├── Refused       the store says no, or cannot do it: retrying does not help
 ├── Unreachable   no answer, or a fault of the store: worth another try
+│   └── Full      no room for more: worth another try when there is some
 └── Changed       the object was replaced while it was read: another try reads the new one
 """
 
-__all__ = ["Changed", "NotFound", "Refused", "StorageError", "Unreachable"]
+__all__ = ["Changed", "Full", "NotFound", "Refused", "StorageError", "Unreachable"]
 
 
 class StorageError(OSError):
@@ -24,6 +25,10 @@ class Refused(StorageError):
 
 class Unreachable(StorageError):
     """The store did not answer; another try may succeed."""
+
+
+class Full(Unreachable):
+    """There is no room; somebody must make some, and another try succeeds."""
 
 
 class Changed(StorageError):

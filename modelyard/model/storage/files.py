@@ -6,17 +6,19 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from modelyard.model.storage.errors import Changed, NotFound, Refused, StorageError, Unreachable
+from modelyard.model.storage.errors import Changed, Full, NotFound, Refused, StorageError, Unreachable
 from modelyard.model.storage.reading import CHUNK
-from modelyard.model.storage.store import check_path
+from modelyard.model.storage.store import UNFINISHED, check_path
 
 __all__ = ["FileStore"]
 
-_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR})
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})
+_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_LINKS = frozenset({errno.ENOTSUP, errno.EMLINK})
 
 
 class FileStore:
@@ -37,24 +39,13 @@ class FileStore:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file beside its name and move it there, so that no reader sees half of it."""
-        with self._told(path):
-            target = self._prepare(path)
-            temporary = _temporary(target)
-            _write_durably(temporary, data)
-            temporary.replace(target)
-            _sync_folder(target.parent)
+        with self._told(path), self._finished(path, io.BytesIO(data)) as temporary:
+            temporary.replace(self.local_path(path))
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a file into the folder."""
-        with self._told(path):
-            target = self._prepare(path)
-            temporary = _temporary(target)
-            with source.open("rb") as reader, temporary.open("xb") as writer:
-                shutil.copyfileobj(reader, writer, 1 << 20)
-                writer.flush()
-                os.fsync(writer.fileno())
-            temporary.replace(target)
-            _sync_folder(target.parent)
+        with self._told(path), source.open("rb") as reader, self._finished(path, reader) as temporary:
+            temporary.replace(self.local_path(path))
 
     def download(self, path: str, target: Path) -> None:
         """Copy a file out of the folder; links are not followed."""
@@ -80,40 +71,47 @@ class FileStore:
 
     def create_once(self, path: str, data: bytes) -> bool:
         """Link a finished file to its name: the link fails if the name is taken."""
-        with self._told(path):
-            target = self._prepare(path)
-            temporary = _temporary(target)
-            _write_durably(temporary, data)
+        with self._told(path), self._finished(path, io.BytesIO(data)) as temporary:
             try:
-                os.link(temporary, target)
-                won = True
+                os.link(temporary, self.local_path(path))
             except FileExistsError:
                 # over NFS the reply can be lost: two links mean that ours was made
-                won = temporary.stat().st_nlink == 2
-            finally:
-                temporary.unlink()
-            _sync_folder(target.parent)
-            return won
+                return temporary.stat().st_nlink == 2
+        return True
 
     def list(self, folder: str) -> list[str]:
         """Return every file below a folder but the unfinished ones."""
         with self._told(folder):
-            top = self.local_path(folder)
-            files = (file for file in top.rglob("*") if file.is_file() and not file.name.startswith(".unfinished-"))
-            return sorted(file.relative_to(self._root).as_posix() for file in files)
+            found = []
+            for name, _, files in os.walk(self.local_path(folder), onerror=_unless_gone):
+                below = Path(name).relative_to(self._root)
+                found += [(below / file).as_posix() for file in files if not file.startswith(UNFINISHED)]
+            return sorted(found)
 
     def delete(self, path: str) -> None:
         """Delete a file, and its folder when that was the last file in it."""
         with self._told(path):
             target = self.local_path(path)
             target.unlink(missing_ok=True)
-            if target.parent != self._root and target.parent.is_dir() and not any(target.parent.iterdir()):
-                target.parent.rmdir()
+            if target.parent != self._root:
+                # it is not removed while there is anything in it
+                with suppress(OSError):
+                    target.parent.rmdir()
 
-    def _prepare(self, path: str) -> Path:
+    @contextmanager
+    def _finished(self, path: str, content: BinaryIO) -> Iterator[Path]:
+        """Offer a durable file under a name of its own beside the path; what is left of it is removed."""
         target = self.local_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+        try:
+            with _create(temporary) as writer:
+                shutil.copyfileobj(content, writer, CHUNK)
+                writer.flush()
+                os.fsync(writer.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(target.parent)
 
     @contextmanager
     def _told(self, path: str) -> Iterator[None]:
@@ -126,8 +124,16 @@ class FileStore:
         except FileNotFoundError as error:
             raise NotFound(f"{where} does not exist") from error
         except OSError as error:
-            kind = Refused if error.errno in _REFUSALS else Unreachable
-            raise kind(f"{where}: {error.strerror or error}") from error
+            raise _error(where, error) from error
+
+
+def _error(where: str, error: OSError) -> StorageError:
+    text = error.strerror or str(error)
+    if error.errno in _ROOM:
+        return Full(f"{where}: {text}: free some space, or enlarge the claim or its quota")
+    if error.errno in _NO_LINKS:
+        return Refused(f"{where}: {text}: a volume whose files cannot be linked cannot publish; use another")
+    return (Refused if error.errno in _REFUSALS else Unreachable)(f"{where}: {text}")
 
 
 class _Watched(io.FileIO):
@@ -157,15 +163,19 @@ def _token(status: os.stat_result) -> str:
     return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".unfinished-{uuid.uuid4().hex}")
+def _create(path: Path) -> BinaryIO:
+    """Create a file and its folders; somebody who deletes the folder's last file may remove it meanwhile."""
+    for _ in range(10):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as writer:
-        writer.write(data)
-        writer.flush()
-        os.fsync(writer.fileno())
+def _unless_gone(error: OSError) -> None:
+    """Raise what keeps a folder from being listed: a list with holes would be taken for whole."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,8 +5,9 @@ Creating once is a conditional PUT: `If-None-Match: *` on S3, generation 0 on Go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,6 +32,9 @@ __all__ = ["ObjectStore", "open_gcs", "open_s3"]
 #: A store that does not answer is told of within seconds; whoever asked tries again.
 _RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
+#: Answers that no repeat changes: 4xx, but for a timeout, a conflict or too many requests.
+_REFUSAL = re.compile(r"status code: 4(?!08|09|29)\d\d")
+
 
 def open_s3(uri: str, environment: Mapping[str, str]) -> ObjectStore:
     """Open with the AWS_* variables: ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, REGION, ENDPOINT_URL."""
@@ -54,14 +58,14 @@ def open_gcs(uri: str, environment: Mapping[str, str]) -> ObjectStore:
     Without either, the identity of the pod's ServiceAccount is asked for; GOOGLE_BASE_URL is another server's address.
     """
     name, prefix = _split(uri)
-    endpoint = environment.get("GOOGLE_BASE_URL")
     options = {
         "service_account_key": environment.get("GOOGLE_SERVICE_ACCOUNT_KEY"),
         "application_credentials": environment.get("GOOGLE_APPLICATION_CREDENTIALS"),
-        "base_url": endpoint,
+        "base_url": environment.get("GOOGLE_BASE_URL"),
         "skip_signature": environment.get("GOOGLE_SKIP_SIGNATURE"),
     }
-    client = _client(endpoint)
+    # a key file may name a server of one's own, without TLS too
+    client = _client("http://")
     try:
         bucket = GCSStore(name, client_options=client, retry_config=_RETRIES, **_given(options))
     except exceptions.BaseError as error:
@@ -158,8 +162,8 @@ class ObjectStore:
             return sorted(entry[cut:] for entry in entries)
 
     def delete(self, path: str) -> None:
-        """Delete an object."""
-        with self._told(path):
+        """Delete an object; Google's store says so when there is none."""
+        with self._told(path), suppress(exceptions.NotFoundError, FileNotFoundError):
             obstore.delete(self._bucket, self._key(path))
 
     def _head(self, path: str) -> ObjectMeta:
@@ -191,6 +195,6 @@ class ObjectStore:
             return Refused(
                 f"{where}: the store denies access: check the {self._keys} keys of spec.storage.secretNames: {text}"
             )
-        if isinstance(error, exceptions.NotSupportedError | exceptions.InvalidPathError):
+        if isinstance(error, exceptions.NotSupportedError | exceptions.InvalidPathError) or _REFUSAL.search(text):
             return Refused(f"{where}: {text}")
         return Unreachable(f"{where}: {text}")

@@ -5,7 +5,10 @@ from typing import BinaryIO, Protocol
 
 from modelyard.model.storage.errors import Refused
 
-__all__ = ["Store", "check_path"]
+__all__ = ["UNFINISHED", "Store", "check_path"]
+
+#: How the names of files begin that are being written: no store lists them.
+UNFINISHED = ".unfinished-"
 
 
 class Store(Protocol):

@@ -1,7 +1,7 @@
 """`make bench-serving`: what serving costs, beside its limits, in one run.
 
 The server has core 0, the load generator core 1; every figure is the median of three repeats. Results go to
-build/benchmarks/serving.json.
+build/benchmarks/serving.json, drawn in serving.svg.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from tests.benchmarks.serving.bare import __file__ as bare
 from tests.benchmarks.serving.load import Load, measure, measure_grpc
 from tests.benchmarks.serving.models import packages
 from tests.benchmarks.serving.overload import flood, recovery
+from tests.benchmarks.serving.plots import plot_serving
 from tests.benchmarks.serving.requests import Request, requests_for
 from tests.benchmarks.serving.servers import (
     ROOT,
@@ -241,7 +242,8 @@ def main() -> None:
     for label, value in found["ratios"].items():
         print(f"{label:<70} {value:8.3f}")
     (folder / "serving.json").write_text(json.dumps(found, indent=1))
-    print(f"written to {(folder / 'serving.json').relative_to(ROOT)}")
+    plot_serving(found, folder / "serving.svg")
+    print(f"written to {(folder / 'serving.json').relative_to(ROOT)}, drawn in serving.svg")
 
 
 if __name__ == "__main__":

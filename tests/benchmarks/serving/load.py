@@ -104,7 +104,7 @@ def _run(command: list[str]) -> str:
 
 
 def _quantile(text: str, percent: int) -> float:
-    [found] = re.findall(rf"^\s+{percent}%\s+(\S+)$", text, re.MULTILINE)
+    [found] = re.findall(rf"^\s+{percent}%\s+(\S+)\s*$", text, re.MULTILINE)
     return _seconds(found)
 
 

@@ -1,7 +1,9 @@
 """Servers of the benchmark: processes of their own, pinned to core 0."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,17 +43,20 @@ class Process:
         environment: Mapping[str, str] | None = None,
         *,
         folder: Path | None = None,
+        log: Path = Path(os.devnull),
     ) -> None:
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         self.port = port
         self.started = time.perf_counter()
-        self._process = subprocess.Popen(
-            ["taskset", "-c", CORE, *command],
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'serving_image'}:{packages}", **(environment or {})},
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["taskset", "-c", CORE, *command],
+                env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'serving_image'}:{packages}", **(environment or {})},
+                cwd=folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +68,9 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            # what it left behind
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def await_port(self, port: int, seconds: float = 180.0) -> float:
         """Wait until something listens; return the seconds since the start."""

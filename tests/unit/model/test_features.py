@@ -3,6 +3,7 @@
 import hashlib
 import io
 import struct
+import time
 import zlib
 from typing import Any, Literal
 
@@ -273,3 +274,16 @@ def test_a_query_is_encoded_as_its_row_is(encoder: Encoder):
         assert [np.asarray(value).tolist() for value in quick] == [np.asarray(value).tolist() for value in careful]
     with pytest.raises(FeatureError, match="price: 'nan'"):
         encoder.encode_query([(name, "nan" if name == "price" else text) for name, text in pairs])
+
+
+def test_names_that_are_many_or_long_cost_little_to_refuse():
+    encoder = Encoder(Features(features=[NumberFeature(name=f"price_{place}") for place in range(200)]))
+    many = {f"price_{place}x": 1 for place in range(20_000)}
+    for row in ({"x" * 5_000_000: 1}, many):
+        started = time.thread_time()
+        with pytest.raises(FeatureError) as refused:
+            encoder.encode([row])
+        assert time.thread_time() - started < 0.1
+        assert len(str(refused.value)) < 40_000
+    assert "price_0x: no such feature; did you mean price_0?" in str(refused.value)
+    assert "19990 more names are no features" in str(refused.value)

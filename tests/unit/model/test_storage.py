@@ -73,6 +73,12 @@ def test_another_content_has_another_token(store: Store):
         store.token("no.csv")
 
 
+def test_nothing_lies_below_a_file(tmp_path: Path):
+    store = open_store(str(tmp_path))
+    store.write("rows.csv", b"x")
+    assert store.list("rows.csv") == []
+
+
 def test_old_and_new_content_are_never_mixed(store: Store):
     store.write("rows.bin", b"old!" * 2_000_000)
     with store.open("rows.bin") as stream:

@@ -157,6 +157,11 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
             ExitCode.CONFIGURATION,
             "output y is missing (train.py, line 2)",
         ),
+        (
+            "from modelyard.model.storage import Full\nraise Full('hdfs://n/x: no room')\n",
+            ExitCode.INTERRUPTED,
+            "Full: hdfs://n/x: no room (train.py, line 2)",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n", ExitCode.FAILED, "limits.memory"),
     ],
 )
