@@ -66,10 +66,17 @@ def _convert_object(node: Schema, definitions: dict[str, Schema], path: str) -> 
     if "properties" in node:
         children = node["properties"]
         node["properties"] = {
-            name: _with_object_default(_convert(child, definitions, f"{path}.{name}"), name, node)
+            name: _convert(child, definitions, f"{path}.{name}")
+            if _may_be_null(child)
+            else _with_object_default(_convert(child, definitions, f"{path}.{name}"), name, node)
             for name, child in children.items()
         }
     return node
+
+
+def _may_be_null(node: Schema) -> bool:
+    """Return whether a field that is left out stays so: for such a group, absent and empty are not the same."""
+    return any(option.get("type") == "null" for option in node.get("anyOf", []))
 
 
 def _with_object_default(child: Schema, name: str, parent: Schema) -> Schema:
