@@ -58,6 +58,12 @@ def through(proxy: FaultyProxy, s3: S3Server, path: str) -> Store:
     return open_store(f"s3://models/{path}", s3.environment | {"AWS_ENDPOINT_URL": f"http://{proxy.address}"})
 
 
+def fetch(published: Published, environment: dict[str, str], tmp_path: Path) -> None:
+    """Download the package with every digest looked at."""
+    (tmp_path / "fetched").mkdir()
+    fetch_package(open_store(published.uri, environment), tmp_path / "fetched", published.digest)
+
+
 def publish(package: Path, store: Store, seconds: float, told: list[str], attempt: str = "first") -> Published:
     patient = PatientStore(store, seconds, told.append)
     return upload_package(package, publication(attempt), patient, lambda: datetime.now(UTC))
@@ -77,7 +83,7 @@ def test_an_hdfs_that_goes_away_while_publishing_is_waited_for(hdfs: HdfsServer,
     assert any(hdfs.address in message and "waiting for up to" in message for message in told)
     assert told[-1] == ""
     assert store.list(MARKERS) == [layout.published_marker("t-1", 7)]
-    fetch_package(open_store(published.uri, {}), tmp_path / "fetched", published.digest)
+    fetch(published, {}, tmp_path)
 
 
 def test_an_hdfs_that_stays_away_ends_the_wait_and_the_next_attempt_goes_on(hdfs: HdfsServer, package: Path):
@@ -107,7 +113,7 @@ def test_an_s3_that_answers_503_is_waited_for(proxy: FaultyProxy, s3: S3Server, 
         assert proxy.refused > 0
         proxy.is_unavailable = False
         published = pending.result(60)
-    fetch_package(open_store(published.uri, s3.environment), tmp_path / "fetched", published.digest)
+    fetch(published, s3.environment, tmp_path)
 
 
 def test_an_s3_that_is_slow_is_no_fault(proxy: FaultyProxy, s3: S3Server, package: Path, tmp_path: Path):
@@ -115,7 +121,7 @@ def test_an_s3_that_is_slow_is_no_fault(proxy: FaultyProxy, s3: S3Server, packag
     proxy.delay = 0.2
     published = publish(package, store, 5, told)
     assert told == []
-    fetch_package(open_store(published.uri, s3.environment), tmp_path / "fetched", published.digest)
+    fetch(published, s3.environment, tmp_path)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class FileStore:
 
     def download(self, path: str, target: Path) -> None:
         """Copy a file out of the folder; links are not followed."""
-        with self.open(path) as reader, self._told(path), target.open("wb") as writer:
+        with self.open(path) as reader, target.open("wb") as writer:
             shutil.copyfileobj(reader, writer, CHUNK)
 
     def open(self, path: str) -> BinaryIO:

@@ -116,7 +116,7 @@ class ObjectStore:
 
     def download(self, path: str, target: Path) -> None:
         """Stream an object to a local file."""
-        with self._told(path), target.open("wb") as writer:
+        with target.open("wb") as writer, self._told(path):
             for chunk in obstore.get(self._bucket, self._key(path)).stream(min_chunk_size=CHUNK):
                 writer.write(chunk)
 

@@ -116,6 +116,13 @@ def test_a_path_that_leaves_the_store_is_refused(store: Store, path: str):
         store.read(path)
 
 
+def test_a_copy_that_cannot_be_written_is_no_fault_of_the_store(store: Store, tmp_path: Path):
+    store.write("a/b", b"1")
+    with pytest.raises(FileNotFoundError) as told:
+        store.download("a/b", tmp_path / "no" / "such" / "folder")
+    assert not isinstance(told.value, NotFound)
+
+
 def test_a_link_is_not_followed(tmp_path: Path):
     (tmp_path / "secret").write_text("x")
     (tmp_path / "models").mkdir()
