@@ -14,7 +14,7 @@ BASE = "localhost/modelyard-base"
 BUILDER = "localhost/modelyard-builder"
 RELEASE = "bookworm"
 #: Raise it when the recipe below changes.
-RECIPE = 3
+RECIPE = 4
 PACKAGES = {BASE: ("python3", "ca-certificates"), BUILDER: ("python3", "ca-certificates", "binutils")}
 #: Emptied: documentation, package lists, logs, and whatever names where packages came from.
 EMPTIED = (
@@ -28,16 +28,45 @@ EMPTIED = (
     "var/lib/apt/lists",
     "var/log",
 )
-#: Not needed by a Python service, and large: character set conversions, Perl, the package manager's own programs.
+#: Not needed by a Python service, and large: character set conversions, Perl, the package manager with its libraries,
+#: tools for file systems. Patterns of paths.
 REMOVED = (
+    "usr/bin/apt*",
+    "usr/bin/gpgv",
+    "usr/bin/openssl",
     "usr/bin/perl",
     "usr/bin/perl5.36.0",
-    "usr/lib/x86_64-linux-gnu/gconv",
-    "usr/lib/x86_64-linux-gnu/perl-base",
+    "usr/lib/apt",
     "usr/lib/python3.11/ensurepip",
     "usr/lib/python3.11/lib2to3",
     "usr/lib/python3.11/pydoc_data",
+    "usr/lib/python3.11/test",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/x86_64-linux-gnu/libapt-p*",
+    "usr/lib/x86_64-linux-gnu/libe2p.*",
+    "usr/lib/x86_64-linux-gnu/libext2fs.*",
+    "usr/lib/x86_64-linux-gnu/libgnutls.*",
+    "usr/lib/x86_64-linux-gnu/libhogweed.*",
+    "usr/lib/x86_64-linux-gnu/libidn2.*",
+    "usr/lib/x86_64-linux-gnu/libnettle.*",
+    "usr/lib/x86_64-linux-gnu/libp11-kit.*",
+    "usr/lib/x86_64-linux-gnu/libtasn1.*",
+    "usr/lib/x86_64-linux-gnu/libunistring.*",
+    "usr/lib/x86_64-linux-gnu/perl-base",
+    "usr/sbin/debugfs",
+    "usr/sbin/dumpe2fs",
+    "usr/sbin/e2*",
+    "usr/sbin/e4*",
+    "usr/sbin/fsck*",
+    "usr/sbin/mke2fs",
+    "usr/sbin/mkfs*",
+    "usr/sbin/resize2fs",
+    "usr/sbin/tune2fs",
+    "usr/share/bash-completion",
+    "usr/share/lintian",
     "usr/share/perl5",
+    "usr/share/zoneinfo/posix",
+    "usr/share/zoneinfo/right",
     "var/lib/dpkg/info",
 )
 
@@ -69,8 +98,7 @@ def _archive(cache: Path, name: str) -> Path:
 
 
 def _remove(root: Path) -> None:
-    for entry in REMOVED:
-        path = root / entry
+    for path in [path for pattern in REMOVED for path in root.glob(pattern)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

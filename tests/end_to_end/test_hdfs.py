@@ -57,7 +57,7 @@ def test_a_model_is_trained_from_hdfs_published_to_it_and_served_from_it(cluster
         "stringData": {"HADOOP_USER_NAME": USER},
     }
     data = [{"name": "rows", "uri": f"{server.uri}/data/rows.csv"}]
-    spec = {"output": {"uri": f"{server.uri}/models/hdfs"}, "data": data}
+    spec = {"output": {"uri": f"{server.uri}/models/hdfs"}, "data": data, "checkpointing": {"everySteps": 1}}
     cluster.apply(script("hdfs", GOOD.replace(_ROWS, _FROM_HDFS)), training("hdfs", **spec))
     # without the Secret the pods are nobody that HDFS knows
     wait_until(
