@@ -76,7 +76,7 @@ $(VENV)/.installed: requirements/development.txt
 venv: $(VENV)/.installed ## Install what development and tests need into .venv
 
 .PHONY: verify
-verify: lint unit ## Format, lint, types, layers, generated files, unit and simulation tests: under a minute
+verify: lint unit ## Format, lint, types, layers, generated files, unit and simulation tests: one to two minutes
 
 .PHONY: lint
 lint: venv ## Format, lint, types, layers, generated files
