@@ -2,6 +2,7 @@
 
 runs/RUN/state/STEP-ATTEMPT/...      saved training state, whole once its marker exists
 runs/RUN/state/STEP.json             the state's marker
+runs/RUN/curves.json                 how its metrics went, for people
 runs/RUN/data/NAME.json              which version of a data source the run trains on
 runs/RUN/attempts/STEP-ATTEMPT/...   a package; the prefix is used once
 runs/RUN/published/STEP.json         the package's marker, created once: who sees it sees a whole package
@@ -9,6 +10,7 @@ runs/RUN/published/STEP.json         the package's marker, created once: who see
 
 __all__ = [
     "attempt_prefix",
+    "curves_file",
     "data_record",
     "join",
     "published_folder",
@@ -43,6 +45,11 @@ def state_prefix(run: str, step: int, attempt: str) -> str:
 def state_marker(run: str, step: int) -> str:
     """Return the marker that makes a saved state complete."""
     return f"{state_folder(run)}/{step}.json"
+
+
+def curves_file(run: str) -> str:
+    """Return the curves of a run's metrics."""
+    return f"{run_folder(run)}/curves.json"
 
 
 def data_record(run: str, name: str) -> str:

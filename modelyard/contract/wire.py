@@ -11,6 +11,7 @@ from modelyard.contract.training import Checkpointing, DataSource, Optimise, Pub
 
 __all__ = [
     "API_KEYS_FOLDER",
+    "CURVES_FILE",
     "GRPC_PORT",
     "HTTP_PORT",
     "MANAGED_BY",
@@ -23,6 +24,7 @@ __all__ = [
     "VERIFICATION_FOLDER",
     "Annotation",
     "Component",
+    "Curve",
     "Environment",
     "ExitCode",
     "Header",
@@ -31,6 +33,7 @@ __all__ = [
     "Progress",
     "Published",
     "Route",
+    "RunCurves",
     "RunDocument",
     "ServingSummary",
     "Termination",
@@ -51,6 +54,8 @@ SIGNING_FOLDER = "/etc/modelyard/signing"
 #: Where a training pod finds its run document (`run.json`) and, if any, the script.
 RUN_FOLDER = "/etc/modelyard/run"
 RUN_DOCUMENT = "run.json"
+#: Name of the `RunCurves` document beside the progress file.
+CURVES_FILE = "curves.json"
 #: How many of its packages a run tells of at once: the newest.
 MOST_PUBLISHED = 100
 
@@ -150,6 +155,7 @@ class Route(StrEnum):
     """Routes on the status port."""
 
     PROGRESS = "/progress"
+    CURVES = "/curves"
     SUMMARY = "/summary"
     METRICS = "/metrics"
     HEALTHZ = "/healthz"
@@ -221,6 +227,24 @@ class Progress(Schema):
     published: list[Published] = Field(default_factory=list)
     """The newest last, at most `MOST_PUBLISHED`."""
     message: Annotated[str, StringConstraints(max_length=1024)] = ""
+
+
+class Curve(Schema):
+    """Values of one metric over the steps of a run: at most 500, evenly spread over all there were."""
+
+    steps: list[int]
+    values: list[float]
+    """As many as there are steps."""
+
+
+class RunCurves(Schema):
+    """The `/curves` document of a training pod, kept as `curves.json` in the run's folder."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run: str
+    metrics: dict[str, Curve] = Field(default_factory=dict)
+    """Of each step, or of each epoch for those that are measured once an epoch."""
 
 
 class Termination(Schema):

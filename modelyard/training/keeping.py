@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from modelyard.contract.training import Checkpointing
-from modelyard.contract.wire import ExitCode, Phase
+from modelyard.contract.wire import CURVES_FILE, ExitCode, Phase
+from modelyard.model.storage import StorageError
+from modelyard.training.curves import CurveFile, Curves
 from modelyard.training.distributing import Group
 from modelyard.training.errors import DivergedError
 from modelyard.training.pace import Pace
@@ -22,6 +24,7 @@ class Host(Protocol):
     """What a keeper needs of its run."""
 
     checkpointing: Checkpointing
+    name: str
     attempt: str
     progress: ProgressFile
     resumed: State | None
@@ -38,6 +41,7 @@ class Keeper:
         self._group: Group | None = host.group
         host.keeper = self
         self._clock = host.clock
+        self._states = states
         self._saver = Saver(lambda state: states.save(state, host.attempt), self._saved)
         start = host.resumed.position if host.resumed else Position(0, 0)
         self.step, self.epoch, self.batch = start.step, start.epoch, start.batch
@@ -45,6 +49,9 @@ class Keeper:
         """Metrics of each finished epoch, those of earlier attempts included."""
         self.metrics = dict(start.metrics)
         """The latest."""
+        self._curves = Curves(start.curves)
+        folder = host.progress.folder
+        self._curve_file = CurveFile(folder / CURVES_FILE if folder else None, host.name, host.clock)
         self._told_to_stop = False
         self._pace = Pace()
         self._due_step, self._due_at = self.step, self._clock()
@@ -56,8 +63,11 @@ class Keeper:
         self.tell(phase=Phase.TRAINING, **told)
 
     def end(self) -> None:
-        """Wait for the state that is being saved."""
+        """Wait for the state that is being saved, and keep the curves to their end."""
         self._saver.finish()
+        self._curve_file.finish(self._curves)
+        if self._is_chief:
+            self._keep_curves(self.position())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def count(self, metrics: Mapping[str, float]) -> None:
@@ -70,19 +80,32 @@ class Keeper:
                 f"the loss is {metrics['loss']} at step {self.step} (epoch {self.epoch + 1}): look for invalid "
                 "values in the data, or lower the learning rate"
             )
+        self._curves.add(self.step, metrics)
         if self._clock() >= self._quiet_until:
             self.tell(metrics=_rounded(metrics))
+            self._curve_file.tell(self._curves)
 
     def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Count an epoch."""
         self.epoch, self.batch = self.epoch + 1, 0
+        # the others have their points step by step
+        self._curves.add(self.step, {name: value for name, value in metrics.items() if name not in self.metrics})
         self.metrics = dict(metrics)
         self.history.append(dict(metrics))
         self.tell(epoch=self.epoch, metrics=_rounded(metrics))
+        self._curve_file.tell(self._curves)
 
     def position(self) -> Position:
         """Return where the training is."""
-        return Position(self.step, self.epoch, self.batch, self.metrics, list(self.history), random_states())
+        return Position(
+            self.step,
+            self.epoch,
+            self.batch,
+            self.metrics,
+            list(self.history),
+            random_states(),
+            curves=self._curves.saved(),
+        )
 
     @property
     def stopping(self) -> bool:
@@ -124,6 +147,7 @@ class Keeper:
         """Save a state unless it is saved, and end the process; the next attempt goes on there."""
         self.tell()
         self._saver.finish()
+        self._curve_file.finish(self._curves)
         if not self._is_chief:
             sys.exit(ExitCode.INTERRUPTED)
         saved = self._host.progress.progress.saved_step
@@ -147,6 +171,14 @@ class Keeper:
 
     def _saved(self, state: State) -> None:
         self._host.progress.tell(saved_step=state.position.step)
+        self._keep_curves(state.position)
+
+    def _keep_curves(self, position: Position) -> None:
+        try:
+            self._states.keep_curves(position)
+        except StorageError as error:
+            # nothing rests on them
+            print(f"the curves of step {position.step} are not kept: {error}", file=sys.stderr, flush=True)
 
     def _stop(self, *_: Any) -> None:
         """Leave after the step under way; only there the variables belong together."""

@@ -28,6 +28,11 @@ class ProgressFile:
         # states are saved, and told, in a thread of their own
         self._lock = threading.Lock()
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the file lies, for what is served beside it; None on a laptop."""
+        return self._path.parent if self._path else None
+
     def tell(self, **changes: Any) -> None:
         """Change fields of the progress; a new phase or message, or what is saved or published, is written at once."""
         with self._lock:

@@ -5,7 +5,7 @@ import io
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import numpy as np
 from modelyard.contract import layout
 from modelyard.model.encoders import Array
 from modelyard.model.storage import NotFound, Store
+from modelyard.training.curves import encode
 
 __all__ = ["Position", "State", "StateStore", "assign", "capture", "random_states", "restore", "restore_random"]
 
 _FILE = "state.npz"
+_CURVES = "curves"
 _GROUPS = ("variable", "optimizer", "metric", "kept")
 
 
@@ -38,6 +40,8 @@ class Position:
     """States of Python's and NumPy's global generators."""
     kept: dict[str, Any] = field(default_factory=dict)
     """Plain values: what other callbacks remember, what a loop of one's own keeps."""
+    curves: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """How the metrics went: see `Curves`."""
     ended: bool = False
     """Whether training was ended early: nothing is left but to publish."""
 
@@ -123,14 +127,24 @@ class StateStore:
         """Save a state under a prefix of its own, then its marker, then forget the oldest."""
         buffer = io.BytesIO()
         arrays = {f"{group}{n}": array for group, values in state.groups.items() for n, array in enumerate(values)}
+        # too long for the marker, which is read whenever states are looked for
+        arrays[_CURVES] = np.frombuffer(json.dumps(state.position.curves).encode(), np.uint8)
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()
         step = state.position.step
         prefix = layout.state_prefix(self._run, step, attempt)
         self._store.write(f"{prefix}/{_FILE}", content)
-        marker = {"prefix": prefix, "sha256": hashlib.sha256(content).hexdigest(), "position": asdict(state.position)}
+        marker = {
+            "prefix": prefix,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "position": asdict(replace(state.position, curves={})),
+        }
         self._store.create_once(layout.state_marker(self._run, step), json.dumps(marker).encode())
         self._forget_oldest()
+
+    def keep_curves(self, position: Position) -> None:
+        """Store how the metrics of the run went, in the place of what was stored before."""
+        self._store.write(layout.curves_file(self._run), encode(self._run, position.curves))
 
     def newest(self) -> State | None:
         """Return the newest complete state whose content is what its marker says; None if there is none."""
@@ -163,4 +177,5 @@ def _unpack(marker: dict[str, Any], content: bytes) -> State:
         def group(name: str) -> list[Array]:
             return [arrays[f"{name}{n}"] for n in range(sum(key.startswith(name) for key in arrays))]
 
-        return State(Position(**marker["position"]), *(group(name) for name in _GROUPS))
+        curves = json.loads(arrays[_CURVES].tobytes()) if _CURVES in arrays else {}
+        return State(Position(**marker["position"] | {"curves": curves}), *(group(name) for name in _GROUPS))

@@ -15,6 +15,7 @@ from modelyard.contract import layout
 from modelyard.contract.distribution import tf_config
 from modelyard.contract.training import PublishWhen
 from modelyard.contract.wire import (
+    CURVES_FILE,
     RUN_FOLDER,
     Environment,
     ExitCode,
@@ -91,7 +92,7 @@ class Attempt:
 
     async def run(self, port: int | None = None) -> int:
         """Run the attempt to its end and leave the record; return the exit code."""
-        server = StatusServer(self._progress, port)
+        server = StatusServer(self._progress, self._progress_path.with_name(CURVES_FILE), port)
         await server.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)

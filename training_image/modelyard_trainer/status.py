@@ -1,13 +1,14 @@
-"""The status port of a training pod: `/progress`, `/metrics`, `/healthz`."""
+"""The status port of a training pod: `/progress`, `/curves`, `/metrics`, `/healthz`."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from modelyard.contract.wire import STATUS_PORT, Phase, Progress, Route
+from modelyard.contract.wire import STATUS_PORT, Phase, Progress, Route, RunCurves
 
 __all__ = ["StatusServer"]
 
@@ -23,10 +24,11 @@ _METRICS: tuple[tuple[str, str, Callable[[Progress], float | None]], ...] = (
 
 
 class StatusServer:
-    """Serves what the progress file says."""
+    """Serves what the progress file says, and the file of curves beside it."""
 
-    def __init__(self, read: Callable[[], Progress], port: int | None = None) -> None:
+    def __init__(self, read: Callable[[], Progress], curves: Path, port: int | None = None) -> None:
         self._read = read
+        self._curves_path = curves
         self._port = STATUS_PORT if port is None else port
         self._runner: web.AppRunner | None = None
         self._read_again = asyncio.Event()
@@ -35,6 +37,7 @@ class StatusServer:
         """Listen on every address of the pod."""
         app = web.Application()
         app.router.add_get(Route.PROGRESS, self._progress)
+        app.router.add_get(Route.CURVES, self._curves)
         app.router.add_get(Route.METRICS, self._metrics)
         app.router.add_get(Route.HEALTHZ, self._health)
         self._runner = web.AppRunner(app, access_log=None)
@@ -56,6 +59,14 @@ class StatusServer:
         text = self._read().model_dump_json(by_alias=True, exclude_none=True)
         self._read_again.set()
         return web.Response(text=text, content_type="application/json")
+
+    async def _curves(self, _: web.Request) -> web.Response:
+        try:
+            content = self._curves_path.read_bytes()
+        except FileNotFoundError:
+            # no step is done yet, or this is no script of the library's
+            content = RunCurves(run=self._read().run).model_dump_json(by_alias=True).encode()
+        return web.Response(body=content, content_type="application/json")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         progress, registry = self._read(), CollectorRegistry()

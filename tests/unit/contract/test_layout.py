@@ -11,6 +11,7 @@ def test_every_path_of_a_run_lies_in_its_own_folder():
     paths = [
         layout.state_prefix("r", 5, "a"),
         layout.state_marker("r", 5),
+        layout.curves_file("r"),
         layout.attempt_prefix("r", 5, "a"),
         layout.published_marker("r", 5),
     ]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelyard.contract.wire import ExitCode, RunDocument
+from modelyard.contract import layout
+from modelyard.contract.wire import Environment, ExitCode, RunCurves, RunDocument
 from modelyard.training.errors import ConfigurationError, DivergedError
 from modelyard.training.running import Run
 
@@ -198,6 +199,21 @@ def test_mistakes_of_a_loop_are_told_by_the_call(tmp_path: Path):
         next(once)
     with pytest.raises(DivergedError, match="the loss is inf at step 2"):
         run.step(loss=float("inf"))
+
+
+def test_curves_that_cannot_be_stored_are_told_and_the_training_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    curves = tmp_path / layout.curves_file("own")
+    curves.mkdir(parents=True)
+    document = RunDocument(training="t", namespace="n", run="own", output=str(tmp_path))
+    run = Run(document, attempt="a", progress=tmp_path / "progress.json", environment={Environment.PATIENCE: "0"})
+    for _, loss in run.steps([3.0, 2.0], epochs=2):
+        run.step(loss=loss)
+    assert run.steps_done == 4
+    assert f"the curves of step 4 are not kept: {curves}" in capfd.readouterr().err
+    served = RunCurves.model_validate_json((tmp_path / "curves.json").read_bytes())
+    assert served.metrics["loss"].values == [3.0, 2.0, 3.0, 2.0]
 
 
 def test_a_state_of_other_things_is_refused(tmp_path: Path):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelyard.contract.wire import RunDocument
+from modelyard.contract import layout
+from modelyard.contract.wire import Curve, RunCurves, RunDocument
 from modelyard.training.batches import Batches
 from modelyard.training.errors import DivergedError
 from modelyard.training.running import Run
@@ -64,8 +65,17 @@ def train(run: Run, *others: Any) -> tuple[list[dict[str, float]], list[Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, float]], list[Any]]:
-    return train(begin(tmp_path_factory.mktemp("undisturbed"), "whole"))
+def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_folder: Path) -> tuple[list[dict[str, float]], list[Any]]:
+    return train(begin(undisturbed_folder, "whole"))
+
+
+def curves(folder: Path, name: str) -> dict[str, Curve]:
+    return RunCurves.model_validate_json((folder / layout.curves_file(name)).read_bytes()).metrics
 
 
 def killer(*, after: int) -> Any:
@@ -85,7 +95,7 @@ def killer(*, after: int) -> Any:
 
 
 def test_a_run_evicted_three_times_ends_with_the_metrics_and_weights_of_an_undisturbed_one(
-    tmp_path: Path, undisturbed: Any
+    tmp_path: Path, undisturbed: Any, undisturbed_folder: Path
 ):
     expected, weights = undisturbed
     for after in (1, 5, 4):
@@ -95,6 +105,7 @@ def test_a_run_evicted_three_times_ends_with_the_metrics_and_weights_of_an_undis
     assert last.resumed is not None
     assert (last.resumed.position.step, last.resumed.position.epoch, last.resumed.position.batch) == (13, 2, 3)
     history, resumed = train(last)
+    assert curves(tmp_path, "killed") == curves(undisturbed_folder, "whole")
     assert len(history) == EPOCHS
     assert history == expected
     for one, other in zip(resumed, weights, strict=True):
@@ -118,6 +129,14 @@ def test_the_losses_of_several_outputs_are_resumed_within_an_epoch(tmp_path: Pat
     with pytest.raises(SystemExit):
         train_two(begin(tmp_path, "stopped"), killer(after=2))
     assert train_two(begin(tmp_path, "stopped")) == expected
+
+
+def test_curves_have_a_point_a_step_and_one_an_epoch_for_what_is_validated(undisturbed: Any, undisturbed_folder: Path):
+    history, _ = undisturbed
+    kept, steps = curves(undisturbed_folder, "whole"), -(-ROWS // BATCH)
+    assert kept["loss"].steps == list(range(1, EPOCHS * steps + 1))
+    assert kept["val_loss"].steps == [steps * epoch for epoch in range(1, EPOCHS + 1)]
+    assert kept["val_loss"].values == [metrics["val_loss"] for metrics in history]
 
 
 def test_a_run_that_dies_without_a_word_loses_at_most_one_interval(tmp_path: Path, undisturbed: Any):

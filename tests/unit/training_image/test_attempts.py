@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.contract.wire import ExitCode, Phase, Progress, Termination
+from modelyard.contract.wire import ExitCode, Phase, Progress, RunCurves, Termination
 from modelyard.model.storage import open_store
 from modelyard_trainer.attempting import Ending, conclude
 from modelyard_trainer.script import main
@@ -104,6 +104,11 @@ def metrics_of(port: int) -> str:
         return answer.read().decode()
 
 
+def curves_of(port: int) -> RunCurves:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/curves", timeout=2) as answer:
+        return RunCurves.model_validate_json(answer.read())
+
+
 def wait_for(port: int, check: Callable[[Progress], bool]) -> Progress:
     for _ in range(600):
         progress = progress_of(port)
@@ -130,6 +135,7 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
     assert 'modelyard_training_phase{phase="Training",run="clicks-1"} 1.0' in metrics
     for name in ("step", "epoch", "saved_step", "eta_seconds", "steps_per_second", "published"):
         assert f'modelyard_training_{name}{{run="clicks-1"}} ' in metrics
+    assert curves_of(port).metrics["loss"].steps[:1] == [1]
     process.send_signal(signal.SIGTERM)
     code, record = trainer.end(process)
     assert code == ExitCode.INTERRUPTED, record
@@ -140,6 +146,8 @@ def test_a_stopped_training_saves_its_state_goes_on_and_publishes_once(trainer: 
     [published] = record.published
     assert (published.step, published.metrics, published.token) == (24, {"auc": 0.9}, "pod-2")
     assert trainer.store().list("runs/clicks-1/published") == ["runs/clicks-1/published/24.json"]
+    kept = RunCurves.model_validate_json(trainer.store().read("runs/clicks-1/curves.json"))
+    assert kept.metrics["loss"].steps == list(range(1, 25))
     # a pod that is started after all only tells what is there
     code, again = trainer.run()
     assert (code, again.published) == (ExitCode.DONE, [published])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_task_is_asked_on_its_status_port(monkeypatch: pytest.MonkeyPatch):
     told = Progress(run="r", attempt="a", phase=Phase.TRAINING)
 
     async def story() -> None:
-        server = StatusServer(lambda: told, 18081)
+        server = StatusServer(lambda: told, Path("none"), 18081)
         await server.start()
         monkeypatch.setattr(peers, "STATUS_PORT", 18081)
         assert await fetch_progress(Task(type="worker", index=0, address="127.0.0.1:2222")) == told
