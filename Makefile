@@ -80,6 +80,7 @@ verify: lint unit ## Format, lint, types, layers, generated files, unit and simu
 
 .PHONY: lint
 lint: venv ## Format, lint, types, layers, generated files
+	@mkdir -p build
 	@$(VENV)/bin/ruff format --check --quiet $(CODE) || { echo "run \`make format\`"; exit 1; }
 	$(VENV)/bin/ruff check --quiet $(CODE)
 	$(VENV)/bin/mypy --no-error-summary modelyard operator/modelyard_operator serving_image/modelyard_server \
