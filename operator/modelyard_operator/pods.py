@@ -12,6 +12,7 @@ from modelyard.contract.wire import PVC_ROOT, STATUS_PORT
 __all__ = [
     "SCRATCH",
     "USER",
+    "child_name",
     "claims_of",
     "compute",
     "container_security",
@@ -37,6 +38,14 @@ def fingerprint(document: Any, length: int = 8) -> str:
     """Return the first hexadecimal digits of a JSON document's SHA-256; key order does not matter."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def child_name(parent: str, digits: str, longest: int = 43) -> str:
+    """Return a child's name: its parent's, cut to `longest`, and digits that tell what it is of.
+
+    43 leaves room for `-` and eight digits in 52 characters, which a Job's pods can bear.
+    """
+    return f"{parent[:longest].rstrip('-')}-{digits}"
 
 
 def owner_reference(parent: Resource, kind: str) -> Json:

@@ -24,6 +24,7 @@ from modelyard.contract.wire import (
 )
 from modelyard_operator.outcome import ServingView
 from modelyard_operator.pods import (
+    child_name,
     claims_of,
     compute,
     container_security,
@@ -103,7 +104,7 @@ def render_revision(view: ServingView, package: Package) -> Rendered:
     """
     name = view.serving.metadata.name
     digits = fingerprint(_template(view, package, revision=""))
-    revision = f"{name[:_LONGEST_PARENT].rstrip('-')}-{digits}"
+    revision = child_name(name, digits, _LONGEST_PARENT)
     return Rendered(revision, package, _template(view, package, revision))
 
 

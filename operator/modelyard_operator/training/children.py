@@ -7,10 +7,10 @@ pod template has changed, so that correcting the manifest mends it. Never two Jo
 deleted first, and the new one waits until it is gone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from modelyard.contract.training import RunPhase, TrainingReason
+from modelyard.contract.training import RunPhase, RunStatus, TrainingReason
 from modelyard.contract.wire import Annotation
 from modelyard_operator.outcome import Deletion, Event, Manifest, TrainingView
 from modelyard_operator.training.jobs import find_job, has_ended, is_going, queue_of
@@ -19,7 +19,7 @@ from modelyard_operator.training.manifests import change_job, render_config, ren
 from modelyard_operator.training.run import CurrentRun
 from modelyard_operator.training.trigger import Trigger
 
-__all__ = ["Plan", "deletion_of", "plan_children", "suspend_job"]
+__all__ = ["Plan", "deletion_of", "expire", "is_outdated", "plan_children", "suspend_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Plan:
 
 def plan_children(view: TrainingView, trigger: Trigger, current: CurrentRun | None, *, ready: bool = True) -> Plan:
     """Return what happens to ConfigMaps and Jobs in this pass; `ready`: what comes before training is done."""
-    expiring = _expire(view)
+    expiring = expire(view, view.jobs, {run.name for run in view.training.status.runs})
     if not trigger.run or current is None:
         # What is to be trained is not known: nothing is started, and nothing that runs is stopped.
         suspending = [change for job in view.jobs if is_going(job) for change in suspend_job(view, job)]
@@ -57,7 +57,7 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
         return Plan()
     if held := _held(view, [job]):
         return Plan(delete=held, events=_switch_events(view, job))
-    if _is_outdated(view, trigger, job, current):
+    if is_outdated(job, render_job(view, trigger), current.status):
         return Plan(delete=(deletion_of(job),))
     known = any(config["metadata"]["name"] == trigger.run for config in view.configs)
     config = () if known else (render_config(view, trigger),)
@@ -65,12 +65,11 @@ def _plan_own(view: TrainingView, trigger: Trigger, current: CurrentRun, *, bloc
     return Plan((*config, *switched), events=_switch_events(view, job) if switched else ())
 
 
-def _is_outdated(view: TrainingView, trigger: Trigger, job: Manifest, current: CurrentRun) -> bool:
-    rendered = render_job(view, trigger)
-    template = rendered["metadata"]["annotations"][Annotation.TEMPLATE]
-    applied = job["metadata"].get("annotations", {}).get(Annotation.TEMPLATE)
-    differs = template != applied or queue_of(rendered) != queue_of(job)
-    return current.status.phase != RunPhase.RUNNING and current.status.reason is not None and differs
+def is_outdated(job: Manifest, rendered: Manifest, run: RunStatus) -> bool:
+    """Return whether a Job whose pods do not run would be given others now."""
+    wanted, applied = (item["metadata"].get("annotations", {}).get(Annotation.TEMPLATE) for item in (rendered, job))
+    differs = wanted != applied or queue_of(rendered) != queue_of(job)
+    return run.phase != RunPhase.RUNNING and run.reason is not None and differs
 
 
 def suspend_job(view: TrainingView, job: Manifest) -> tuple[Manifest, ...]:
@@ -96,13 +95,12 @@ def _switch_events(view: TrainingView, job: Manifest) -> tuple[Event, ...]:
     return (Event("Normal", TrainingReason.RESUMED, f"run {name} goes on from its saved state"),)
 
 
-def _expire(view: TrainingView) -> list[Manifest]:
+def expire(view: TrainingView, jobs: Iterable[Manifest], recorded: Collection[str]) -> list[Manifest]:
     """Start the time to live of ended Jobs whose result is recorded, so that none is lost and run again."""
     wanted = view.training.spec.ttl_seconds_after_finished
-    recorded = {run.name for run in view.training.status.runs}
     return [
         change_job(job, ttlSecondsAfterFinished=wanted)
-        for job in view.jobs
+        for job in jobs
         if has_ended(job)
         and job["metadata"]["name"] in recorded
         and job["spec"].get("ttlSecondsAfterFinished") != wanted

@@ -6,6 +6,7 @@ from modelyard.contract.retention import COLLECTION_DOCUMENT, Collection
 from modelyard.contract.wire import PVC_ROOT, RUN_FOLDER, Component, Environment
 from modelyard_operator.outcome import TrainingView
 from modelyard_operator.pods import (
+    child_name,
     claims_of,
     container_security,
     env_from,
@@ -24,7 +25,6 @@ Json = dict[str, Any]
 
 #: The container that deletes.
 COLLECTOR = "collector"
-_LONGEST_PARENT = 43
 _DEADLINE_SECONDS = 1800
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
@@ -33,7 +33,7 @@ def name_collection(view: TrainingView, collection: Collection, after: str) -> s
     """Return the Job's name: a function of what is to be deleted and of the collection before it."""
     named = [[item.checkpoint for item in collection.expire], collection.over]
     digits = fingerprint([view.training.metadata.uid, "collect", after, named])
-    return f"{f'{view.training.metadata.name}-collect'[:_LONGEST_PARENT].rstrip('-')}-{digits}"
+    return child_name(f"{view.training.metadata.name}-collect", digits)
 
 
 def render_collection(view: TrainingView, name: str, collection: Collection) -> tuple[Json, Json]:

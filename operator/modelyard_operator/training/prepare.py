@@ -10,12 +10,10 @@ from datetime import datetime
 from modelyard.contract.meta import ConditionType
 from modelyard.contract.preparing import PreparedStep, StepStatus
 from modelyard.contract.training import RunPhase, RunStatus, TrainingReason
-from modelyard.contract.wire import Annotation
 from modelyard_operator.conditions import Finding, clip, no, unknown, yes
-from modelyard_operator.outcome import Event, Manifest, TrainingView
-from modelyard_operator.training.children import Plan, deletion_of, suspend_job
+from modelyard_operator.outcome import Event, TrainingView
+from modelyard_operator.training.children import Plan, deletion_of, expire, is_outdated, suspend_job
 from modelyard_operator.training.jobs import ended_at, has_ended, is_going, pods_of
-from modelyard_operator.training.manifests import change_job
 from modelyard_operator.training.run import CurrentRun, observe_run
 from modelyard_operator.training.step_jobs import in_words_of, render_step, stand_in
 from modelyard_operator.training.steps import Step
@@ -102,12 +100,12 @@ def _work_on(view: TrainingView, step: Step, run: CurrentRun, now: datetime) -> 
         }
         return Preparation(CurrentRun(run.status.model_copy(update=failed)), step=told, ready=False)
     config, rendered = render_step(view, step)
-    if _is_outdated(job, rendered, seen.status):
+    going = not job["metadata"].get("deletionTimestamp")
+    if going and is_outdated(job, rendered, seen.status):
         return Preparation(
             _shown(view, step, told, run, seen), step=told, ready=False, plan=Plan(delete=(deletion_of(job),))
         )
     there = any(item["metadata"]["name"] == step.job for item in view.step_configs)
-    going = not job["metadata"].get("deletionTimestamp")
     changes = (*(() if there else (config,)), *suspend_job(view, job)) if going else ()
     return Preparation(_shown(view, step, told, run, seen), step=told, ready=False, plan=Plan(changes))
 
@@ -182,26 +180,11 @@ def _tidy(view: TrainingView, steps: tuple[Step, ...], known: tuple[PreparedStep
     stopping = [job for job in strays if is_going(job) and not job["metadata"].get("deletionTimestamp")]
     run = view.training.status.run
     failed = run is not None and run.reason == TrainingReason.PREPARE_FAILED
-    recorded = {item.job for item in known} | {job["metadata"]["name"] for job in strays}
-    ttl = view.training.spec.ttl_seconds_after_finished
-    expiring = [
-        change_job(job, ttlSecondsAfterFinished=ttl)
-        for job in view.steps
-        if has_ended(job)
-        and (failed or job["metadata"]["name"] in recorded)
-        and job["spec"].get("ttlSecondsAfterFinished") != ttl
-        and not job["metadata"].get("deletionTimestamp")
-    ]
+    told = view.steps if failed else strays
+    expiring = expire(view, view.steps, {item.job for item in known} | {job["metadata"]["name"] for job in told})
     at_work = {job["metadata"]["name"] for job in view.steps if is_going(job)}
     outdated = [item for item in view.step_configs if item["metadata"]["name"] not in wanted | at_work]
     return Plan(tuple(expiring), tuple(map(deletion_of, (*stopping, *outdated))))
-
-
-def _is_outdated(job: Manifest, rendered: Manifest, seen: RunStatus) -> bool:
-    """Return whether a step that does not run would be given another pod now."""
-    wanted, applied = (item["metadata"].get("annotations", {}).get(Annotation.TEMPLATE) for item in (rendered, job))
-    waits = seen.phase != RunPhase.RUNNING and seen.reason is not None
-    return waits and wanted != applied and not job["metadata"].get("deletionTimestamp")
 
 
 def _awaited(step: Step, message: str) -> StepStatus:

@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.contract.layout import join
-from modelyard.contract.training import DataSource, ModelTraining, PrepareStep
+from modelyard.contract.training import DataSource, PrepareStep
 from modelyard.contract.wire import Annotation
 from modelyard_operator.outcome import TrainingView
-from modelyard_operator.pods import fingerprint
+from modelyard_operator.pods import child_name, fingerprint
 
 __all__ = ["Step", "chain", "equip"]
 
 Json = dict[str, Any]
 
-#: As for runs: what a Job's name leaves for `-` and eight digits.
-_LONGEST_NAME = 43
 #: What the result of a step does not follow from.
 _NOT_IDENTITY = frozenset({"resources", "backoffLimit", "activeDeadlineSeconds"})
 
@@ -55,7 +53,8 @@ def chain(view: TrainingView) -> tuple[Step, ...]:
         script = content.text if content else None
         before = fingerprint([before, _identity(spec, script)], 16)
         sources = (*spec.inputs, *(step.made for step in steps))
-        steps.append(Step(place, spec, _name(training, spec, before), script, sources))
+        job = child_name(f"{training.metadata.name}-{spec.name}", before[:8])
+        steps.append(Step(place, spec, job, script, sources))
     return tuple(steps)
 
 
@@ -74,7 +73,3 @@ def _identity(spec: PrepareStep, script: str | None) -> Json:
     # defaults are left out: a field that comes with a later version prepares nothing anew
     document = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"script": script}
     return {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
-
-
-def _name(training: ModelTraining, spec: PrepareStep, digest: str) -> str:
-    return f"{f'{training.metadata.name}-{spec.name}'[:_LONGEST_NAME].rstrip('-')}-{digest[:8]}"

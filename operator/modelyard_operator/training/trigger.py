@@ -13,13 +13,10 @@ from typing import Any
 from modelyard.contract.training import ModelTraining
 from modelyard.contract.wire import Annotation
 from modelyard_operator.outcome import TrainingView
-from modelyard_operator.pods import fingerprint
+from modelyard_operator.pods import child_name, fingerprint
 from modelyard_operator.training.steps import chain
 
 __all__ = ["Cause", "Trigger", "hash_trained", "name_run", "pull_trigger"]
-
-#: The longest parent name that leaves room for `-` and eight digits in 52 characters, which a Job's pods can bear.
-_LONGEST_PARENT = 43
 
 
 class Cause(StrEnum):
@@ -90,7 +87,7 @@ def hash_trained(training: ModelTraining, script: str | None, steps: Sequence[st
 def name_run(training: ModelTraining, trained: str) -> str:
     """Return the run's name: the training's, shortened if needed, and eight digits; at most 52 characters."""
     token = training.metadata.annotations.get(Annotation.RETRAIN, "")
-    return f"{training.metadata.name[:_LONGEST_PARENT].rstrip('-')}-{fingerprint([trained, token])}"
+    return child_name(training.metadata.name, fingerprint([trained, token]))
 
 
 def _cause(view: TrainingView, trained: str) -> Cause:
