@@ -66,9 +66,10 @@ def _convert_object(node: Schema, definitions: dict[str, Schema], path: str) -> 
     if "properties" in node:
         children = node["properties"]
         node["properties"] = {
-            name: _convert(child, definitions, f"{path}.{name}")
-            if _may_be_null(child)
-            else _with_object_default(_convert(child, definitions, f"{path}.{name}"), name, node)
+            name: _with_object_default(
+                _convert(child, definitions, f"{path}.{name}"),
+                optional=name not in node.get("required", []) and not _may_be_null(child),
+            )
             for name, child in children.items()
         }
     return node
@@ -79,10 +80,9 @@ def _may_be_null(node: Schema) -> bool:
     return any(option.get("type") == "null" for option in node.get("anyOf", []))
 
 
-def _with_object_default(child: Schema, name: str, parent: Schema) -> Schema:
+def _with_object_default(child: Schema, *, optional: bool) -> Schema:
     """Let an optional group of fields default to {} when something inside it has a default, so that it is filled."""
     inside = child.get("properties", {})
-    optional = name not in parent.get("required", [])
     if optional and not child.get("required") and any("default" in field for field in inside.values()):
         return {**child, "default": {}}
     return child
