@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import pytest
 from modelyard.contract.wire import ExitCode
 from modelyard.model.storage import open_store
 from tests.support.kubectl import ROOT
+from tests.support.server import free_ports
 
 SCRIPT = """
 import json, os, signal, sys
@@ -161,16 +161,6 @@ class Workers:
         }
         command = [sys.executable, str(self._folder / "train.py")]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A real HDFS on this machine: NameNode and DataNode in one Java process, from artefacts pinned beside this file."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -61,7 +62,8 @@ class HdfsServer:
 def build_server() -> Path:
     """Fetch and compile the server once a machine, some ten seconds from nothing; return the folder of its classes."""
     sources = [_SOURCES / "pom.xml", _SOURCES / "HdfsServer.java"]
-    built = CACHE / f"hdfs-{'-'.join(str(source.stat().st_size) for source in sources)}"
+    content = b"".join(source.read_bytes() for source in sources)
+    built = CACHE / f"hdfs-{hashlib.sha256(content).hexdigest()[:12]}"
     if built.exists():
         return built
     missing = [tool for tool in ("mvn", "java", "javac") if shutil.which(tool) is None]
